@@ -1,0 +1,1 @@
+"""What every room stands on: settings, logging, ids and the clock. Imports nothing of ours."""

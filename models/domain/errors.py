@@ -1,0 +1,114 @@
+"""Every error of the domain, named by what went wrong, with its facts as attributes.
+
+    GradbookError
+    ├── Invalid                 what was sent cannot be accepted
+    │   ├── SpecInvalid         a spec breaks a rule; carries the place of each breach
+    │   ├── QueryInvalid        a query parameter breaks a rule
+    │   └── CursorInvalid       a cursor this service did not make
+    ├── Missing                 what was named does not exist
+    │   ├── JobMissing
+    │   └── ArtifactMissing
+    ├── Conflict                the state of things forbids it
+    │   ├── MoveForbidden       the job's state does not allow the move
+    │   └── FenceLost           another attempt owns the job, or none does
+    └── NotBuilt                the contract names it; a later release builds it
+
+No HTTP numbers here: api/problems.py maps each class to a status, and a test fails for one
+that is not mapped.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+Location = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Breach:
+    """One broken rule: where it stands in what was sent, and what is wrong with it."""
+
+    loc: Location
+    msg: str
+
+
+class GradbookError(Exception):
+    """The root: catch it only at a process's edge."""
+
+
+class Invalid(GradbookError):
+    """What was sent cannot be accepted.
+
+    Args:
+        breaches: every broken rule, in the order of what was sent.
+
+    """
+
+    def __init__(self, breaches: Sequence[Breach]) -> None:
+        self.breaches = tuple(breaches)
+        super().__init__("; ".join(f"{'.'.join(map(str, b.loc))}: {b.msg}" for b in breaches))
+
+
+class SpecInvalid(Invalid):
+    """A spec breaks a rule."""
+
+
+class QueryInvalid(Invalid):
+    """A query parameter breaks a rule."""
+
+
+class CursorInvalid(QueryInvalid):
+    """The cursor was not made by this service, or for another list."""
+
+    def __init__(self) -> None:
+        super().__init__([Breach(("query", "cursor"), "not a cursor of this list")])
+
+
+class Missing(GradbookError):
+    """What was named does not exist."""
+
+
+class JobMissing(Missing):
+    def __init__(self, job_id: str) -> None:
+        self.job_id = job_id
+        super().__init__(f"there is no job {job_id}")
+
+
+class ArtifactMissing(Missing):
+    def __init__(self, job_id: str, name: str) -> None:
+        self.job_id, self.name = job_id, name
+        super().__init__(f"job {job_id} has no artifact {name}")
+
+
+class Conflict(GradbookError):
+    """The state of things forbids it."""
+
+
+class MoveForbidden(Conflict):
+    """The job's state does not allow the move.
+
+    Args:
+        job_id: the job.
+        state: the state that it is in.
+        wanted: the action that was asked for ("cancel", "delete", …).
+
+    """
+
+    def __init__(self, job_id: str, state: str, wanted: str) -> None:
+        self.job_id, self.state, self.wanted = job_id, state, wanted
+        super().__init__(f"cannot {wanted} job {job_id}: it is {state}")
+
+
+class FenceLost(Conflict):
+    """The attempt does not own its job any more: it must stop at once and write nothing."""
+
+    def __init__(self, job_key: int, attempt: int) -> None:
+        self.job_key, self.attempt = job_key, attempt
+        super().__init__(f"attempt {attempt} does not own job #{job_key}")
+
+
+class NotBuilt(GradbookError):
+    """The contract names it, and a later release builds it."""
+
+    def __init__(self, feature: str) -> None:
+        self.feature = feature
+        super().__init__(f"{feature} is not built yet")
