@@ -1,0 +1,25 @@
+"""The tables as SQLAlchemy Core sees them; migrations/ makes them, a test holds the two equal."""
+
+from models.tables.attempts import attempts
+from models.tables.files import artifacts, checkpoints
+from models.tables.happenings import events, logs
+from models.tables.jobs import jobs, progress, summaries
+from models.tables.metadata import metadata
+from models.tables.readings import epochs, iterations, layer_readings
+from models.tables.workers import workers
+
+__all__ = [
+    "artifacts",
+    "attempts",
+    "checkpoints",
+    "epochs",
+    "events",
+    "iterations",
+    "jobs",
+    "layer_readings",
+    "logs",
+    "metadata",
+    "progress",
+    "summaries",
+    "workers",
+]

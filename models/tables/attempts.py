@@ -1,0 +1,45 @@
+"""One try of a worker at a job."""
+
+from sqlalchemy import BigInteger, Column, Index, Integer, Table, Text, func, text
+from sqlalchemy.dialects.postgresql import JSONB
+
+from models.domain.lifecycle import Outcome
+from models.tables.metadata import Moment, job_key, metadata, one_of
+
+attempts = Table(
+    "attempts",
+    metadata,
+    job_key(),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("worker", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("slot", Integer, nullable=False),
+    # The trainer's process, and the database session that writes for it: where a stopped
+    # worker holds the job's row locked, the reaper ends that session.
+    Column("pid", Integer),
+    Column("backend_pid", Integer),
+    Column("backend_start", Moment),
+    Column("device", Text, nullable=False),
+    Column("device_name", Text),
+    Column("precision", Text),
+    Column("threads", Integer),
+    Column("torch", Text),
+    Column("environment", JSONB),
+    Column("started_at", Moment, nullable=False, server_default=func.clock_timestamp()),
+    Column("ended_at", Moment),
+    Column("outcome", Text),
+    Column("exit_code", Integer),
+    Column("signal", Integer),
+    Column("first_iteration", BigInteger),
+    Column("last_iteration", BigInteger),
+    one_of("outcome", Outcome),
+)
+
+# A job has at most one attempt that has not ended.
+Index(
+    "uq_attempts_open",
+    attempts.c.job_key,
+    unique=True,
+    postgresql_where=text("ended_at IS NULL"),
+)
+Index("ix_attempts_worker", attempts.c.worker, postgresql_where=text("ended_at IS NULL"))

@@ -1,0 +1,20 @@
+"""The fleet: a row a worker, renewed by its own heartbeat."""
+
+from sqlalchemy import Column, Integer, Table, Text, func
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+from models.tables.metadata import Moment, metadata
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("slots", Integer, nullable=False),
+    # One a slot: "cpu" or "cuda:N".
+    Column("devices", JSONB, nullable=False),
+    Column("queues", ARRAY(Text), nullable=False),
+    Column("started_at", Moment, nullable=False, server_default=func.clock_timestamp()),
+    Column("last_seen", Moment, nullable=False, server_default=func.clock_timestamp()),
+)

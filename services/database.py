@@ -1,0 +1,80 @@
+"""The way to PostgreSQL: one engine a process, one transaction a request or step."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, Engine, create_engine, make_url
+from sqlalchemy.engine import URL
+
+from foundation.settings import DatabaseSettings
+
+# How long TCP may wait for an answer to what was sent before the connection counts as lost.
+TCP_USER_TIMEOUT_MILLISECONDS = 10_000
+
+
+class DatabaseUrlMissing(RuntimeError):
+    """No database is configured."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "GRADBOOK_DATABASE_URL is not set: name a PostgreSQL, or run `gradbook up`, "
+            "which brings its own"
+        )
+
+
+def driver_url(settings: DatabaseSettings) -> URL:
+    """Name psycopg 3 as the driver of the configured database.
+
+    Raises:
+        DatabaseUrlMissing: none is configured.
+
+    """
+    if settings.url is None:
+        raise DatabaseUrlMissing
+    return make_url(settings.url.get_secret_value()).set(drivername="postgresql+psycopg")
+
+
+def make_engine(
+    settings: DatabaseSettings, *, application_name: str, statement_timeout: bool = False
+) -> Engine:
+    """One engine a process; it holds at most `pool_size` connections.
+
+    Args:
+        settings: where the database is.
+        application_name: shown in pg_stat_activity.
+        statement_timeout: whether a statement ends after `statement_timeout_seconds`.
+
+    """
+    options = ""
+    if statement_timeout:
+        options = f"-c statement_timeout={settings.statement_timeout_seconds * 1000}"
+    return create_engine(
+        driver_url(settings),
+        pool_size=settings.pool_size,
+        max_overflow=0,
+        pool_timeout=settings.connect_timeout_seconds,
+        # A connection that a restarted server closed is found at checkout, not in a request.
+        pool_pre_ping=True,
+        connect_args={
+            "connect_timeout": settings.connect_timeout_seconds,
+            "application_name": application_name,
+            "tcp_user_timeout": TCP_USER_TIMEOUT_MILLISECONDS,
+            "options": options,
+        },
+    )
+
+
+@contextmanager
+def transaction(engine: Engine) -> Iterator[Connection]:
+    """One step of a task: committed at the end, rolled back where it raises."""
+    with engine.begin() as connection:
+        yield connection
+
+
+@contextmanager
+def snapshot(engine: Engine) -> Iterator[Connection]:
+    """Several reads that agree: REPEATABLE READ, READ ONLY."""
+    with engine.connect().execution_options(
+        isolation_level="REPEATABLE READ", postgresql_readonly=True
+    ) as connection:
+        yield connection
