@@ -1,0 +1,136 @@
+"""One role each, for deployments: `migrate`, `api`, `worker`; and `up`, which runs them all.
+
+A role's room is imported when its command runs: the api process never loads torch, and
+`gradbook --help` loads none of them.
+"""
+
+# ruff: noqa: PLC0415 - the docstring says why
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.errors import DatabaseAway, SettingsInvalid
+
+if TYPE_CHECKING:
+    from foundation.settings import Settings
+
+# Longer than a transaction may take, shorter than the ten seconds after which Docker kills.
+GRACEFUL_SHUTDOWN_SECONDS = 8
+
+Host = Annotated[str, typer.Option(help="Address to listen on.")]
+Port = Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)]
+Slots = Annotated[
+    int | None,
+    typer.Option(
+        help="Jobs at once; a slot a GPU, or one without a GPU, where left out.",
+        min=1,
+        show_default=False,
+    ),
+]
+Home = Annotated[
+    Path | None,
+    typer.Option(help="The data folder; GRADBOOK_HOME or .gradbook where left out."),
+]
+
+
+def add_to(app: typer.Typer) -> None:
+    for command in (up, migrate, api, worker):
+        app.command()(command)
+
+
+def read_settings() -> "Settings":
+    """Read the environment once.
+
+    Raises:
+        SettingsInvalid: a variable's value is refused; names the variable, never its value.
+
+    """
+    from pydantic import ValidationError
+
+    from foundation.settings import Settings
+
+    try:
+        return Settings()
+    except ValidationError as invalid:
+        lines = [
+            f"GRADBOOK_{'_'.join(map(str, error['loc'])).upper()}: {error['msg']}"
+            for error in invalid.errors(include_input=False)
+        ]
+        raise SettingsInvalid("\n".join(lines)) from None
+
+
+def up(
+    home: Home = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    slots: Slots = None,
+) -> None:
+    """Run everything on this machine: PostgreSQL, Valkey, API and worker, until Ctrl-C."""
+    from cli.stack.up import run_stack
+
+    raise typer.Exit(run_stack(home or read_settings().home, host, port, slots))
+
+
+def migrate() -> None:
+    """Bring the database at GRADBOOK_DATABASE_URL to this release's schema."""
+    from sqlalchemy.exc import ArgumentError, OperationalError
+
+    from migrations.run import migrate as run_migrations
+    from migrations.run import newest_revision
+    from services.database import DatabaseUrlMissing, make_engine
+
+    try:
+        engine = make_engine(read_settings().database, application_name="gradbook migrate")
+        run_migrations(engine)
+    except DatabaseUrlMissing as missing:
+        raise DatabaseAway(str(missing)) from None
+    except ArgumentError:
+        raise SettingsInvalid("GRADBOOK_DATABASE_URL: not the URL of a database") from None
+    except OperationalError as away:
+        raise DatabaseAway(f"the database does not do as asked: {away.orig}") from None
+    engine.dispose()
+    typer.echo(f"the database is at revision {newest_revision()}")
+
+
+def api(
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    workers: Annotated[int, typer.Option(help="Processes that share the port.", min=1)] = 1,
+) -> None:
+    """Serve the REST API until SIGTERM or Ctrl-C."""
+    import uvicorn
+
+    read_settings()
+    # uvicorn raises the signal that ended it once more when it is done: to have been asked to
+    # stop, and to have stopped, is no failure.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    uvicorn.run(
+        "api.main:app_from_environment",
+        factory=True,
+        host=host,
+        port=port,
+        workers=workers,
+        loop="uvloop",
+        http="httptools",
+        timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS,
+        access_log=False,
+        log_config=None,
+        log_level="warning",
+        server_header=False,
+    )
+
+
+def worker(slots: Slots = None) -> None:
+    """Train queued jobs until SIGTERM or Ctrl-C."""
+    if slots is not None:
+        os.environ["GRADBOOK_WORKER_SLOTS"] = str(slots)
+    settings = read_settings()
+
+    from worker.main import run_worker
+
+    raise typer.Exit(run_worker(settings))

@@ -1,0 +1,76 @@
+"""What can go wrong between a terminal and the service.
+
+    Refused                 the command cannot be done; its text is all that is shown
+    ├── ServiceAway         nothing answers at the address
+    ├── ServiceRefused      the service answered with a problem
+    ├── SpecUnreadable      the spec's file, or a `--set`, is no spec
+    ├── SettingsInvalid     a GRADBOOK_… variable cannot be what it is
+    └── DatabaseAway        the database does not answer, or is not configured
+
+`cli.main.run` prints each of them to standard error and exits with its `exit_code`; none of
+them ends in a traceback.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+HTTP_NOT_IMPLEMENTED = 501
+
+
+class Refused(Exception):
+    """The command cannot be done; `str` of it is what the user reads."""
+
+    exit_code = 1
+
+
+class ServiceAway(Refused):
+    def __init__(self, url: str, reason: str = "") -> None:
+        self.url, self.reason = url, reason
+        because = f" ({reason})" if reason else ""
+        super().__init__(
+            f"nothing answers at {url}{because}: is `gradbook up` running? "
+            "GRADBOOK_URL names another address"
+        )
+
+
+class ServiceRefused(Refused):
+    """The service answered with a problem.
+
+    Args:
+        status: the HTTP status.
+        problem: the problem+json that came with it, or what could be made of the body.
+
+    """
+
+    def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
+        self.status, self.problem = status, problem
+        super().__init__(self._text())
+
+    def _text(self) -> str:
+        title = str(self.problem.get("title") or f"HTTP {self.status}")
+        detail = str(self.problem.get("detail") or "")
+        if self.status == HTTP_NOT_IMPLEMENTED:
+            title = "this release cannot do that yet"
+        places = [_place(error) for error in self.problem.get("errors") or ()]
+        # The places say all that the detail sums up.
+        head = title if places or not detail or detail == title else f"{title}: {detail}"
+        return "\n".join([head, *places])
+
+
+def _place(error: Mapping[str, Any]) -> str:
+    loc = ".".join(str(part) for part in error.get("loc") or ())
+    return f"  {loc}: {error.get('msg')}" if loc else f"  {error.get('msg')}"
+
+
+class SpecUnreadable(Refused):
+    def __init__(self, source: str, reason: str) -> None:
+        self.source, self.reason = source, reason
+        super().__init__(f"{source}: {reason}")
+
+
+class SettingsInvalid(Refused):
+    exit_code = 2
+
+
+class DatabaseAway(Refused):
+    """The database does not answer, or is not configured."""
