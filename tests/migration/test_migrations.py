@@ -1,0 +1,96 @@
+"""One head; up from empty equals the declared tables; down and up again."""
+
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import URL, Engine, create_engine, inspect, text
+
+from migrations.run import SchemaBehind, _config, check_schema, migrate
+from models.tables import metadata
+
+pytestmark = pytest.mark.filterwarnings("ignore:Did not recognize type 'xid8'")
+
+
+@pytest.fixture
+def empty_database(postgres: tuple[URL, str]) -> Iterator[Engine]:
+    url, _ = postgres
+    name = f"empty_{uuid4().hex}"
+    admin = create_engine(url, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f'CREATE DATABASE "{name}"'))
+    engine = create_engine(url.set(database=name))
+    yield engine
+    engine.dispose()
+    with admin.connect() as connection:
+        connection.execute(text(f'DROP DATABASE "{name}" WITH (FORCE)'))
+    admin.dispose()
+
+
+def test_the_migrations_have_one_head() -> None:
+    assert len(ScriptDirectory.from_config(_config()).get_heads()) == 1
+
+
+def test_up_from_empty_equals_the_declared_tables(empty_database: Engine) -> None:
+    migrate(empty_database)
+    with empty_database.connect() as connection:
+        context = MigrationContext.configure(
+            connection, opts={"compare_server_default": True, "compare_type": True}
+        )
+        assert compare_metadata(context, metadata) == []
+
+
+def test_declared_checks_stand_in_the_database(empty_database: Engine) -> None:
+    migrate(empty_database)
+    inspector = inspect(empty_database)
+    for table in metadata.tables.values():
+        declared = {
+            str(constraint.name)
+            for constraint in table.constraints
+            if str(constraint.name).startswith("ck_")
+        }
+        found = {check["name"] for check in inspector.get_check_constraints(table.name)}
+        assert found == declared, table.name
+
+
+def test_down_to_empty_and_up_again(empty_database: Engine) -> None:
+    migrate(empty_database)
+    migrate(empty_database, "base")
+    assert inspect(empty_database).get_table_names() == ["alembic_version"]
+    assert inspect(empty_database).get_view_names() == []
+    migrate(empty_database)
+    check_schema(empty_database)
+
+
+def test_a_second_migration_finds_nothing_to_do(empty_database: Engine) -> None:
+    migrate(empty_database)
+    migrate(empty_database)
+    check_schema(empty_database)
+
+
+def test_a_database_without_the_schema_is_named_with_the_cure(empty_database: Engine) -> None:
+    with pytest.raises(SchemaBehind, match="run `gradbook migrate`"):
+        check_schema(empty_database)
+
+
+def test_a_reader_sees_the_views_and_nothing_else(empty_database: Engine) -> None:
+    migrate(empty_database)
+    allowed = text(
+        "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace "
+        "AND relkind IN ('r', 'v') AND has_table_privilege('gradbook_reader', oid, 'SELECT')"
+    )
+    writable = text(
+        "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace "
+        "AND has_table_privilege('gradbook_reader', oid, 'INSERT, UPDATE, DELETE')"
+    )
+    with empty_database.connect() as connection:
+        assert set(connection.scalars(allowed)) == {
+            "v_jobs",
+            "v_iterations",
+            "v_epochs",
+            "v_attempts",
+        }
+        assert list(connection.scalars(writable)) == []
