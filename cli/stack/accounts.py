@@ -9,7 +9,7 @@ import pwd
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from cli.stack import unprivileged
@@ -52,14 +52,18 @@ class Account:
     def own(self, path: Path) -> None:
         """Give a file or folder of ours to the account."""
         if self.uid is not None and self.gid is not None:
-            os.chown(path, self.uid, self.gid)
+            os.chown(path, self.uid, self.gid, follow_symlinks=False)
+
+    @property
+    def effective_uid(self) -> int:
+        return os.geteuid() if self.uid is None else self.uid
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
     user: int | None = None
     group: int | None = None
-    extra_groups: Sequence[int] | None = field(default=None)
+    extra_groups: Sequence[int] | None = None
 
 
 def account_for(data: Path, needed: Sequence[Path]) -> Account:

@@ -1,8 +1,9 @@
-"""Making a PostgreSQL data folder."""
+"""Making a PostgreSQL data folder, and running PostgreSQL's tools on one."""
 
 import os
 import shutil
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from cli.stack.accounts import Account
@@ -11,72 +12,82 @@ from cli.stack.folder import ServerFolder, write_private
 from cli.stack.process import run_to_end
 
 SUPERUSER = "gradbook"
-# A builtin collation gives the same order on every system; 16 has no builtin provider, and there
-# C is the only locale that every system has.
-_LOCALES = {
+# A builtin collation gives the same order on every system. 16 has none, and there C is the one
+# locale that every system has.
+_INITDB: dict[int, tuple[str, ...]] = {
     16: ("--locale=C",),
     18: ("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
 }
+_CHECKSUMS: dict[tuple[int, bool], tuple[str, ...]] = {
+    (16, True): ("--data-checksums",),
+    (16, False): (),
+    (18, True): ("--data-checksums",),
+    (18, False): ("--no-data-checksums",),
+}
 
 
-def make_cluster(
-    folder: ServerFolder,
-    version: PostgresVersion,
-    account: Account,
-    log: Path,
-    stopping: threading.Event | None,
-) -> None:
-    """Make `folder.data`; half-made ones never bear that name."""
-    making = folder.root / "data.making"
-    init_folder(making, version, folder.password(), account, log, stopping)
-    making.rename(folder.data)
+class Cluster:
+    """A server folder seen as PostgreSQL's: who owns it, where its tools' output goes."""
 
+    def __init__(
+        self,
+        folder: ServerFolder,
+        account: Account,
+        log: Path,
+        stopping: threading.Event | None = None,
+    ) -> None:
+        self.folder = folder
+        self.account = account
+        self._log = log
+        self._stopping = stopping
 
-def init_folder(
-    target: Path,
-    version: PostgresVersion,
-    password: str,
-    account: Account,
-    log: Path,
-    stopping: threading.Event | None,
-    *,
-    checksums: bool = True,
-) -> None:
-    """`initdb` into `target`, whatever was there before."""
-    if target.exists():
-        shutil.rmtree(target)
-    target.mkdir(mode=0o700)
-    account.own(target)
-    secret = target.with_name(f"{target.name}.password")
-    secret.unlink(missing_ok=True)
-    write_private(secret, password)
-    account.own(secret)
-    command = [
-        str(postgres_programs(version) / "initdb"),
-        f"--pgdata={target}",
-        f"--username={SUPERUSER}",
-        f"--pwfile={secret}",
-        "--auth=scram-sha-256",
-        "--encoding=UTF8",
-        *_LOCALES[version],
-        "--set=huge_pages=off",
-    ]
-    if checksums:
-        command.append("--data-checksums")
-    elif version >= 18:  # noqa: PLR2004  (18 has them unless told otherwise)
-        command.append("--no-data-checksums")
-    try:
+    def make(self, version: PostgresVersion) -> None:
+        """Make `folder.data`; one that was made by half never bears that name."""
+        making = self.folder.root / "data.making"
+        self.initialise(making, version, checksums=True)
+        making.rename(self.folder.data)
+
+    def initialise(self, target: Path, version: PostgresVersion, *, checksums: bool) -> None:
+        """`initdb` into `target`, whatever an interrupted try left there."""
+        shutil.rmtree(target, ignore_errors=True)
+        self.folder.make_private(target, self.account)
+        secret = target.with_name(f"{target.name}.password")
+        try:
+            write_private(secret, self.folder.password())
+            self.account.own(secret)
+            self.run(
+                postgres_programs(version) / "initdb",
+                f"--pgdata={target}",
+                f"--username={SUPERUSER}",
+                f"--pwfile={secret}",
+                "--auth=scram-sha-256",
+                "--encoding=UTF8",
+                "--set=huge_pages=off",
+                *_INITDB[version],
+                *_CHECKSUMS[version, checksums],
+                cwd=target,
+            )
+        finally:
+            secret.unlink(missing_ok=True)
+
+    def run(self, program: Path, *arguments: str, cwd: Path, **variables: str) -> None:
+        """Run one of PostgreSQL's tools as the account that owns the data.
+
+        Raises:
+            ServerFailed: it ended with another code than 0; carries its last lines.
+            StopAsked: the start was interrupted; the tool was ended.
+
+        """
+        command: Sequence[str] = [str(program), *arguments]
         run_to_end(
-            "initdb",
+            program.name,
             command,
-            log=log,
-            account=account,
-            cwd=target,
-            environment=server_environment(),
-            stopping=stopping,
+            log=self._log,
+            account=self.account,
+            cwd=cwd,
+            environment={**server_environment(), **variables},
+            stopping=self._stopping,
         )
-    finally:
-        secret.unlink(missing_ok=True)
 
 
 def server_environment() -> dict[str, str]:

@@ -16,8 +16,10 @@ StackError                 the root: its text names the cause and the cure
 
 from pathlib import Path
 
+from cli.errors import Refused
 
-class StackError(Exception):
+
+class StackError(Refused):
     """Something a person must know, told with its cure; printed without a traceback."""
 
 
@@ -46,8 +48,8 @@ class FolderUnreachable(StackError):
         super().__init__(
             f"The servers run as the account {account}, which may not enter {folder} and so can't "
             f"reach {path}; this process lacks the capability to let it pass. Choose a home "
-            f"outside with `--home`, or clone to a place that {account} may enter, or run Gradbook as an "
-            "ordinary user."
+            f"outside with `--home`, or clone to a place that {account} may enter, or run Gradbook "
+            "as an ordinary user."
         )
 
 

@@ -25,7 +25,8 @@ class ServerFolder:
     """
 
     def __init__(self, root: Path) -> None:
-        self.root = root.absolute()
+        # Resolved, as the system tells where a process works.
+        self.root = root.resolve()
         self.data = self.root / "data"
         self._port = self.root / "port"
         self._password = self.root / "password"
@@ -49,14 +50,11 @@ class ServerFolder:
     def has_password(self) -> bool:
         return self._password.exists()
 
-    def free_port(self) -> int:
+    def choose_port(self) -> int:
         """The remembered port while nobody else has it; else another, remembered from now on."""
         remembered = self._remembered_port()
         if remembered is not None and is_free(remembered):
             return remembered
-        return self.another_port()
-
-    def another_port(self) -> int:
         candidates = random.SystemRandom().sample(_PORTS, 200)
         port = next(candidate for candidate in candidates if is_free(candidate))
         self._port.write_text(f"{port}\n")
@@ -77,10 +75,32 @@ class ServerFolder:
     def forget(self) -> None:
         self._process.unlink(missing_ok=True)
 
-    def make_data(self, folder: Path, account: Account) -> None:
+    def make_data(self, account: Account) -> None:
+        self.make_private(self.data, account)
+
+    def make_private(self, folder: Path, account: Account) -> None:
         """An empty folder that only the account may enter."""
         folder.mkdir(mode=0o700)
         account.own(folder)
+
+    def claim_data(self, account: Account) -> None:
+        """Give the account data that root copied here, from a backup say.
+
+        Raises:
+            FolderUnusable: it is another user's, and we are not root.
+
+        """
+        owner = self.data.stat().st_uid
+        if owner == account.effective_uid:
+            return
+        if account.uid is None:
+            raise FolderUnusable(
+                f"{self.data} belongs to user number {owner}, this is user number "
+                f"{account.effective_uid}. Start as that user (or as root), or choose another "
+                "home with `--home`."
+            )
+        for path in (self.data, *self.data.rglob("*")):
+            account.own(path)
 
 
 def make_folder(folder: Path) -> None:

@@ -1,27 +1,26 @@
 """A PostgreSQL of our own: the wheel's `postgres`, run directly as a child of this process."""
 
+import contextlib
+import shutil
 import signal
 import subprocess
 import threading
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+import psutil
 import psycopg
 
 from cli.stack.accounts import Account, account_for
 from cli.stack.binaries import PostgresVersion, postgres_programs
-from cli.stack.cluster import make_cluster, server_environment
-from cli.stack.errors import ServerFailed
-from cli.stack.folder import LOOPBACK, ServerFolder
+from cli.stack.cluster import SUPERUSER, Cluster, server_environment
+from cli.stack.errors import FolderUnusable, ServerFailed
+from cli.stack.folder import LOOPBACK
 from cli.stack.logs import last_lines
-from cli.stack.process import spawn, stop_child, stop_other, wait_until, working_in
+from cli.stack.process import spawn
+from cli.stack.server import Server
+from cli.stack.upgrade import finish_upgrade, old_data, upgrade_cluster
 
 DATABASE = "gradbook"
-USER = "gradbook"
-_PROGRAMS = frozenset({"postgres"})
-_RECOVERY_SECONDS = 120.0
-_STOP_SECONDS = 60.0
 _SETTINGS = {
     "listen_addresses": LOOPBACK,
     # None: a socket's path may have 107 bytes, and a home's path more than that.
@@ -29,7 +28,7 @@ _SETTINGS = {
     "max_connections": "200",
     "shared_buffers": "128MB",
     "max_wal_size": "512MB",
-    # Huge pages that a container's limits forbid end the server by a bus error.
+    # Huge pages that a container's limits forbid end the server with a bus error.
     "huge_pages": "off",
     "timezone": "UTC",
     "log_timezone": "UTC",
@@ -38,18 +37,22 @@ _SETTINGS = {
 }
 
 
-class EmbeddedPostgres:
-    """`postgres` from the wheel, as a child of this process, on a loopback port.
+class EmbeddedPostgres(Server):
+    """`postgres` from the wheel; `url` is `postgresql://gradbook:…@127.0.0.1:port/gradbook`.
 
     Args:
-        folder: holds the data, the port and the password; made where missing.
-        version: 16 or 18. A folder of an older version is upgraded by `start`.
-        log: where its output goes; `postgres.log` in the folder where not given.
-        stopping: set it to interrupt a start.
+        folder: see `Server`.
+        version: 16 or 18; `start` upgrades a folder of an older version.
+        log: see `Server`.
+        stopping: see `Server`.
 
     """
 
     name = "PostgreSQL"
+    programs = frozenset({"postgres", "initdb"})
+    gentle_signal = signal.SIGINT  # "fast": connections are closed, what is committed is on disk
+    start_seconds = 120.0  # a recovery may take that long
+    stop_seconds = 60.0
 
     def __init__(
         self,
@@ -59,96 +62,75 @@ class EmbeddedPostgres:
         log: Path | None = None,
         stopping: threading.Event | None = None,
     ) -> None:
-        self._folder = ServerFolder(folder)
+        super().__init__(folder, log=log, stopping=stopping)
         self._version = version
-        self.log = log or self._folder.root / "postgres.log"
-        self._stopping = stopping
-        self._child: subprocess.Popen[bytes] | None = None
-        self._port: int | None = None
 
     @property
     def url(self) -> str:
         return self._url(DATABASE)
 
-    @property
-    def pid(self) -> int | None:
-        return None if self._child is None else self._child.pid
-
-    @property
-    def alive(self) -> bool:
-        return self._child is not None and self._child.poll() is None
-
-    def start(self) -> None:
-        """Start it, make what is missing, and wait until it answers.
-
-        Raises:
-            StackError: with cause and cure.
-
-        """
-        self._folder.make()
-        self.end_leftovers()
-        programs = postgres_programs(self._version)
-        account = account_for(self._folder.data, [programs / "postgres", self._folder.root])
-        if not self._folder.data.exists():
-            make_cluster(self._folder, self._version, account, self.log, self._stopping)
-        self._launch(programs, account)
-        try:
-            self._wait()
-            self._make_database()
-        except BaseException:
-            self.stop()
-            raise
-
-    def stop(self) -> None:
-        """Stop it fast: connections are closed, everything committed is on disk."""
-        if self._child is not None:
-            stop_child(self._child, signal.SIGINT, _STOP_SECONDS)
-            self._folder.forget()
-
     def end_leftovers(self) -> None:
-        """End a server, or what is left of one, that an earlier run left on this folder."""
+        super().end_leftovers()
+        self._forget_reused_pid()
+
+    def _forget_reused_pid(self) -> None:
+        """A killed server's pid may since be another process's: PostgreSQL would not start then.
+
+        Nothing of PostgreSQL works in the folder any more when this is called, so a process of
+        that number is a stranger.
+        """
         if self.alive:
             return
-        record = self._folder.record
-        found = working_in(self._folder.data, _PROGRAMS)
-        # The first process before its helpers: it ends them in order.
-        found.sort(key=lambda process: record is None or process.pid != record.pid)
-        for process in found:
-            stop_other(process, signal.SIGINT, _STOP_SECONDS)
-        self._folder.forget()
+        lock = self._folder.data / "postmaster.pid"
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            if psutil.pid_exists(int(lock.read_text().split()[0])):
+                lock.unlink()
 
-    def _launch(self, programs: Path, account: Account) -> None:
-        port = self._port = self._folder.free_port()
-        command = [str(programs / "postgres"), "-D", str(self._folder.data), "-p", str(port)]
+    def _prepare(self) -> Account:
+        finish_upgrade(self._folder)
+        data = self._folder.data
+        if data.exists() and not self._folder.has_password:
+            raise FolderUnusable(
+                f"{data} has lost its password file ({self._folder.root / 'password'}). Put it "
+                "back, or choose another home with `--home`."
+            )
+        programs = postgres_programs(self._version)
+        shared = programs.parent / "share"
+        account = account_for(data, [programs / "postgres", shared, self._folder.root])
+        cluster = Cluster(self._folder, account, self.log, self._stopping)
+        if not data.exists():
+            cluster.make(self._version)
+        else:
+            self._folder.claim_data(account)
+            upgrade_cluster(cluster, self._version)
+        return account
+
+    def _launch(self, account: Account) -> subprocess.Popen[bytes]:
+        data = self._folder.data
+        program = postgres_programs(self._version) / "postgres"
+        command = [str(program), "-D", str(data), "-p", str(self._port)]
         for key, value in _SETTINGS.items():
             command += ["-c", f"{key}={value}"]
-        self._child = spawn(
-            command,
-            log=self.log,
-            account=account,
-            cwd=self._folder.data,
-            environment=server_environment(),
+        return spawn(
+            command, log=self.log, account=account, cwd=data, environment=server_environment()
         )
-        self._folder.remember(self._child.pid)
 
-    def _wait(self) -> None:
-        wait_until(lambda: self._answers() or not self.alive, _RECOVERY_SECONDS, self._stopping)
-        if not self.alive:
-            raise ServerFailed(self.name, "ended while it started", last_lines(self.log))
-        if not self._ready():
-            raise ServerFailed(
-                self.name, f"was not ready within {_RECOVERY_SECONDS:.0f} s", last_lines(self.log)
-            )
-
-    def _ready(self) -> bool:
-        """Its last line of `postmaster.pid` says so, and it is this server's."""
+    def _answers(self) -> bool:
+        """The last line of its `postmaster.pid` says so: asked without knocking at its door."""
         try:
             lines = (self._folder.data / "postmaster.pid").read_text().split()
         except OSError:
             return False
         return bool(lines) and lines[0] == str(self.pid) and lines[-1] == "ready"
 
-    _answers = _ready
+    def _complete(self) -> None:
+        try:
+            self._make_database()
+        except psycopg.OperationalError as error:
+            raise ServerFailed(self.name, f"refuses us: {error}", last_lines(self.log)) from error
+        # Ready on the new version: only now the old data may go.
+        for old in old_data(self._folder):
+            shutil.rmtree(old)
 
     def _make_database(self) -> None:
         with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
@@ -160,16 +142,4 @@ class EmbeddedPostgres:
 
     def _url(self, database: str) -> str:
         password = self._folder.password()
-        return f"postgresql://{USER}:{password}@{LOOPBACK}:{self._port}/{database}"
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
+        return f"postgresql://{SUPERUSER}:{password}@{LOOPBACK}:{self._port}/{database}"

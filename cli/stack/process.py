@@ -7,7 +7,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -174,13 +174,13 @@ def end_group(leader: int) -> None:
         os.killpg(leader, signal.SIGKILL)
 
 
-def working_in(folder: Path, programs: frozenset[str]) -> list[psutil.Process]:
-    """Processes of those programs whose current folder is `folder`: servers run in their data."""
+def working_below(folder: Path, programs: Collection[str]) -> list[psutil.Process]:
+    """Processes of those names that work in a folder of `folder`: a server works in its data."""
     found = []
     for process in psutil.process_iter(["name"]):
         if process.info["name"] not in programs:
             continue
         with contextlib.suppress(psutil.Error, OSError):
-            if process.status() != psutil.STATUS_ZOMBIE and Path(process.cwd()) == folder:
+            if process.status() != psutil.STATUS_ZOMBIE and Path(process.cwd()).parent == folder:
                 found.append(process)
     return found
