@@ -1,0 +1,184 @@
+"""The service as seen from a terminal: one method a call of the REST contract."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Self, cast
+from urllib.parse import quote
+
+import httpx
+
+from cli.answers import IterationPage, Job, JobPage, LogLine, LogPage, Plan, Worker
+from cli.errors import ServiceAway, ServiceRefused
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+CONNECT_TIMEOUT_SECONDS = 3.0
+# A stream of a hundred thousand rows, or a plan of a thousand layers, may take its time.
+ANSWER_TIMEOUT_SECONDS = 60.0
+ROWS_A_PAGE = 100_000
+LIST_PAGE = 200
+LINES_A_PAGE = 1_000
+
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+class Client:
+    """A connection to one service.
+
+    Every method raises `ServiceAway` where nothing answers and `ServiceRefused` where the
+    answer is a problem.
+
+    Args:
+        url: the service's address without `/v1`.
+        key: sent as a bearer token where given.
+
+    """
+
+    def __init__(self, url: str = DEFAULT_URL, key: str | None = None) -> None:
+        self.url = url.rstrip("/")
+        try:
+            parsed = httpx.URL(self.url)
+        except httpx.InvalidURL as invalid:
+            raise ServiceAway(self.url, str(invalid)) from None
+        self._http = httpx.Client(
+            base_url=f"{self.url}/v1",
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            timeout=httpx.Timeout(ANSWER_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS),
+            # Reading the certificates takes longer than the whole call to a plain address.
+            verify=parsed.scheme == "https",
+            # A proxy cannot reach this machine's own service.
+            trust_env=parsed.host not in _LOOPBACK,
+        )
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        return cls(
+            os.environ.get("GRADBOOK_URL") or DEFAULT_URL,
+            os.environ.get("GRADBOOK_API_KEY") or None,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def plan(self, spec: object) -> Plan:
+        return cast("Plan", self._send("POST", "/plan", spec))
+
+    def submit(self, spec: object) -> Job:
+        return cast("Job", self._send("POST", "/jobs", spec))
+
+    def job(self, job_id: str, *, timeout_seconds: float = ANSWER_TIMEOUT_SECONDS) -> Job:
+        return cast("Job", self._send("GET", _path(job_id), timeout_seconds=timeout_seconds))
+
+    def jobs(self, *, limit: int, **parameters: Any) -> Iterator[Job]:  # noqa: ANN401 - query values
+        """Newest first, at most `limit`; `parameters` are those of `GET /v1/jobs`."""
+        cursor: str | None = None
+        left = limit
+        while left > 0:
+            query = {**parameters, "limit": min(left, LIST_PAGE), "cursor": cursor}
+            page = cast("JobPage", self._send("GET", "/jobs", query=query))
+            yield from page["items"]
+            left -= len(page["items"])
+            cursor = page["next_cursor"]
+            if cursor is None:
+                return
+
+    def ask(self, job_id: str, action: str) -> Job:
+        """Ask for `cancel`, `stop`, `pause`, `resume` or `retry`."""
+        return cast("Job", self._send("POST", f"{_path(job_id)}/{action}"))
+
+    def iterations(
+        self, job_id: str, fields: str, *, limit: int = ROWS_A_PAGE, first: int = 1
+    ) -> Iterator[IterationPage]:
+        """Pages of rows from iteration `first` on; `fields` as in the contract."""
+        cursor: str | None = None
+        while True:
+            query = {"fields": fields, "limit": limit, "from": first, "cursor": cursor}
+            page = cast(
+                "IterationPage", self._send("GET", f"{_path(job_id)}/iterations", query=query)
+            )
+            yield page
+            cursor = page["next_cursor"]
+            if cursor is None:
+                return
+
+    def log_lines(self, job_id: str, cursor: str | None = None) -> Iterator[LogLine]:
+        while True:
+            query = {"limit": LINES_A_PAGE, "cursor": cursor}
+            page = cast("LogPage", self._send("GET", f"{_path(job_id)}/logs", query=query))
+            yield from page["items"]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                return
+
+    def workers(self) -> list[Worker]:
+        return cast("list[Worker]", self._send("GET", "/workers")["items"])
+
+    def artifact(self, job_id: str, name: str) -> Iterator[bytes]:
+        """The artifact's bytes in pieces, never whole in memory."""
+        with (
+            self._mapped(),
+            self._http.stream("GET", f"{_path(job_id)}/artifacts/{quote(name, safe='')}") as answer,
+        ):
+            if answer.is_error:
+                answer.read()
+                raise _refusal(answer)
+            yield from answer.iter_bytes()
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        query: dict[str, Any] | None = None,
+        timeout_seconds: float = ANSWER_TIMEOUT_SECONDS,
+    ) -> dict[str, Any]:
+        asked = {key: value for key, value in (query or {}).items() if value is not None}
+        with self._mapped():
+            answer = self._http.request(
+                method,
+                path,
+                params=asked,
+                timeout=httpx.Timeout(timeout_seconds, connect=CONNECT_TIMEOUT_SECONDS),
+                **({} if body is None else _json_body(body)),
+            )
+        if answer.is_error or not answer.is_success:
+            raise _refusal(answer)
+        try:
+            return cast("dict[str, Any]", answer.json())
+        except ValueError:
+            raise ServiceAway(self.url, "what answers is no Gradbook") from None
+
+    @contextmanager
+    def _mapped(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx.ConnectError:
+            raise ServiceAway(self.url) from None
+        except (httpx.TransportError, httpx.InvalidURL) as broken:
+            raise ServiceAway(self.url, str(broken) or type(broken).__name__) from None
+
+
+def _json_body(body: object) -> dict[str, Any]:
+    return {
+        "content": json.dumps(body, allow_nan=False, separators=(",", ":")).encode(),
+        "headers": {"Content-Type": "application/json"},
+    }
+
+
+def _path(job_id: str) -> str:
+    return f"/jobs/{quote(job_id, safe='')}"
+
+
+def _refusal(answer: httpx.Response) -> ServiceRefused:
+    try:
+        problem = answer.json()
+    except ValueError:
+        problem = {}
+    if not isinstance(problem, dict):
+        problem = {}
+    return ServiceRefused(answer.status_code, problem)
