@@ -84,9 +84,12 @@ class PortTaken(StackError):
 
 
 class HostUnusable(StackError):
-    def __init__(self, host: str, reason: str) -> None:
-        self.host, self.reason = host, reason
-        super().__init__(f"Can't listen on {host}: {reason}. Choose an address of this machine.")
+    def __init__(self, host: str, port: int, reason: str) -> None:
+        self.host, self.port, self.reason = host, port, reason
+        super().__init__(
+            f"Can't listen on {host}, port {port}: {reason}. Choose an address of this machine "
+            "with `--host` (127.0.0.1 where left out) and a port above 1023 with `--port`."
+        )
 
 
 class DiskFull(StackError):

@@ -1,0 +1,86 @@
+"""`gradbook up`: the embedded stack in the foreground."""
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from cli.stack.errors import StopAsked
+from cli.stack.stack import OnStep, Stack
+from foundation.settings import Settings
+
+
+def run_stack(
+    home: Path,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    slots: int | None = None,
+    *,
+    settings: Settings | None = None,
+    on_step: OnStep | None = None,
+) -> int:
+    """Run PostgreSQL, Valkey, API and worker until Ctrl-C or SIGTERM; call it from the main thread.
+
+    Prints `ready http://HOST:PORT` on standard output once the API is ready; everything else it
+    has to say goes to standard error.
+
+    Returns:
+        0: it was asked to stop, and everything is stopped.
+
+    Raises:
+        StackError: something can't be started, or dies again and again; everything is stopped.
+
+    """
+    with (
+        _stop_on_signals() as stopping,
+        Stack(
+            home,
+            host=host,
+            port=port,
+            slots=slots,
+            settings=settings,
+            on_step=on_step or _print_step,
+            stopping=stopping,
+        ) as stack,
+    ):
+        try:
+            stack.start()
+        except StopAsked:
+            return 0
+        print(f"ready {stack.url}", flush=True)  # noqa: T201  (what callers wait for)
+        stack.watch(_tell)
+        _tell("stopping: API, worker, Valkey, PostgreSQL")
+    return 0
+
+
+@contextmanager
+def _stop_on_signals() -> Iterator[threading.Event]:
+    """An event that Ctrl-C, SIGTERM or a closed terminal sets, for as long as this lasts.
+
+    A second signal changes nothing: stopping in order is already the fastest safe way.
+    """
+    stopping = threading.Event()
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        stopping.set()
+
+    wanted = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # ignored: started by nohup
+        wanted.append(signal.SIGHUP)
+    before = {number: signal.signal(number, ask) for number in wanted}
+    try:
+        yield stopping
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _print_step(name: str, seconds: float) -> None:
+    _tell(f"{name}: {seconds:.1f} s")
+
+
+def _tell(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)  # noqa: T201
