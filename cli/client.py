@@ -1,7 +1,6 @@
 """The service as seen from a terminal: one method a call of the REST contract."""
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Self, cast
@@ -12,7 +11,6 @@ import httpx
 from cli.answers import IterationPage, Job, JobPage, LogLine, LogPage, Plan, Worker
 from cli.errors import ServiceAway, ServiceRefused
 
-DEFAULT_URL = "http://127.0.0.1:8000"
 CONNECT_TIMEOUT_SECONDS = 3.0
 # A stream of a hundred thousand rows, or a plan of a thousand layers, may take its time.
 ANSWER_TIMEOUT_SECONDS = 60.0
@@ -35,7 +33,7 @@ class Client:
 
     """
 
-    def __init__(self, url: str = DEFAULT_URL, key: str | None = None) -> None:
+    def __init__(self, url: str, key: str | None = None) -> None:
         self.url = url.rstrip("/")
         try:
             parsed = httpx.URL(self.url)
@@ -49,13 +47,6 @@ class Client:
             verify=parsed.scheme == "https",
             # A proxy cannot reach this machine's own service.
             trust_env=parsed.host not in _LOOPBACK,
-        )
-
-    @classmethod
-    def from_environment(cls) -> Self:
-        return cls(
-            os.environ.get("GRADBOOK_URL") or DEFAULT_URL,
-            os.environ.get("GRADBOOK_API_KEY") or None,
         )
 
     def __enter__(self) -> Self:

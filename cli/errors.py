@@ -5,7 +5,9 @@
     ├── ServiceRefused      the service answered with a problem
     ├── SpecUnreadable      the spec's file, or a `--set`, is no spec
     ├── SettingsInvalid     a GRADBOOK_… variable cannot be what it is
-    └── DatabaseAway        the database does not answer, or is not configured
+    ├── DatabaseAway        the database does not answer, or is not configured
+    ├── JobFailed           the job that was waited for did not succeed (cli/progress.py)
+    └── BookWrong           the book does not hold what it says (cli/verification.py)
 
 `cli.main.run` prints each of them to standard error and exits with its `exit_code`; none of
 them ends in a traceback.

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cli.commands import roles
+from cli.commands import jobs, reading, roles
 from cli.errors import Refused
 
 app = typer.Typer(
@@ -18,7 +18,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-roles.add_to(app)
+for kind in (roles, jobs, reading):
+    kind.add_to(app)
 
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer's callback signature

@@ -105,7 +105,7 @@ def api(
     """Serve the REST API until SIGTERM or Ctrl-C."""
     import uvicorn
 
-    read_settings()
+    _require_services(read_settings())
     # uvicorn raises the signal that ended it once more when it is done: to have been asked to
     # stop, and to have stopped, is no failure.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -130,7 +130,23 @@ def worker(slots: Slots = None) -> None:
     if slots is not None:
         os.environ["GRADBOOK_WORKER_SLOTS"] = str(slots)
     settings = read_settings()
+    _require_services(settings)
 
     from worker.main import run_worker
 
     raise typer.Exit(run_worker(settings))
+
+
+def _require_services(settings: "Settings") -> None:
+    """Say what is not configured before anything heavy is loaded.
+
+    Raises:
+        DatabaseAway: no database, or no broker, is named.
+
+    """
+    for name, url in (("DATABASE", settings.database.url), ("BROKER", settings.broker.url)):
+        if url is None or not url.get_secret_value():
+            raise DatabaseAway(
+                f"GRADBOOK_{name}_URL is not set: name a server, or run `gradbook up`, "
+                "which brings its own"
+            )

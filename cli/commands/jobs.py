@@ -1,0 +1,181 @@
+"""Commands that make, change and list jobs: `plan`, `submit`, `ls`, `cancel`, `stop` and more."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.answers import Job, Plan
+from cli.connection import connect
+from cli.errors import SpecUnreadable
+from cli.progress import follow_job, require_success
+from cli.screen import age, number, show_facts, show_json, show_table
+from cli.specs import read_spec, set_value
+
+if TYPE_CHECKING:
+    from cli.client import Client
+
+Id = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print the API's answer.")]
+Source = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[SPEC]", help="A JSON or YAML file, or - for standard input.", show_default=False
+    ),
+]
+From = Annotated[
+    str | None,
+    typer.Option("--from", metavar="JOB", help="Begin with this job's spec instead of a file."),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Set a field: optimizer.lr=0.01. Repeats."),
+]
+
+
+def add_to(app: typer.Typer) -> None:
+    for command in (plan, submit, ls, cancel, stop, pause, resume, retry):
+        app.command()(command)
+
+
+def plan(spec: Source = None, from_: From = None, set_: Set = None, *, json: Json = False) -> None:
+    """Show a spec's arithmetic and its network; nothing is queued."""
+    with connect() as client:
+        answer = client.plan(_gather(client, spec, from_, set_))
+    if json:
+        show_json(answer)
+    else:
+        _show_plan(answer)
+
+
+def submit(
+    spec: Source = None,
+    from_: From = None,
+    set_: Set = None,
+    *,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Wait for its end.")] = False,
+    json: Json = False,
+) -> None:
+    """Queue a job; prints its id. With --watch the exit code is 0 only where it succeeds."""
+    with connect() as client:
+        job = client.submit(_gather(client, spec, from_, set_))
+        if json and not watch:
+            show_json(job)
+        elif not json:
+            typer.echo(job["id"])
+        if not watch:
+            return
+        job = follow_job(client, job)
+    if json:
+        show_json(job)
+    require_success(job)
+
+
+def ls(
+    project: Annotated[str | None, typer.Option(help="Only this project's jobs.")] = None,
+    state: Annotated[str | None, typer.Option(help="Only jobs in this state.")] = None,
+    tag: Annotated[
+        str | None, typer.Option(metavar="KEY:VALUE", help="Only with this tag.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", help="At most so many.", min=1)] = 20,
+    *,
+    json: Json = False,
+) -> None:
+    """List jobs, newest first."""
+    with connect() as client:
+        jobs = list(client.jobs(limit=limit, project=project, state=state, tag=tag))
+    if json:
+        show_json(jobs)
+        return
+    columns = ("id", "name", "state", "iteration", "loss", "test accuracy", "created")
+    show_table(columns, map(_row, jobs))
+
+
+def cancel(job: Id) -> None:
+    """End a job at once; what it has booked stays."""
+    _ask(job, "cancel")
+
+
+def stop(job: Id) -> None:
+    """End a job after its current iteration; it is evaluated, saved, and counts as succeeded."""
+    _ask(job, "stop")
+
+
+def pause(job: Id) -> None:
+    """Put a job aside, to be resumed where it was."""
+    _ask(job, "pause")
+
+
+def resume(job: Id) -> None:
+    """Queue a paused job again."""
+    _ask(job, "resume")
+
+
+def retry(job: Id) -> None:
+    """Queue a failed or cancelled job again."""
+    _ask(job, "retry")
+
+
+def _ask(job_id: str, action: str) -> None:
+    with connect() as client:
+        job = client.ask(job_id, action)
+    wanted = f", {job['wanted']} is on its way" if job["wanted"] else ""
+    typer.echo(f"{job['id']} {job['state']}{wanted}")
+
+
+def _gather(
+    client: "Client", source: str | None, from_: str | None, assignments: list[str] | None
+) -> dict[str, Any]:
+    if (source is None) == (from_ is None):
+        raise SpecUnreadable("SPEC", "name a file, or - for standard input, or --from JOB")
+    if from_ is not None:
+        # The new job says where it comes from; the numbers do not depend on it.
+        spec = client.job(from_)["spec"] | {"parent": from_}
+    else:
+        spec = read_spec(source or "-")
+    for assignment in assignments or ():
+        set_value(spec, assignment)
+    return spec
+
+
+def _row(job: Job) -> tuple[str, ...]:
+    progress, summary = job["progress"], job["summary"]
+    loss = summary["final_loss"]
+    if loss is None and job["latest"]:
+        loss = job["latest"]["loss"]
+    return (
+        job["id"],
+        job["name"],
+        job["state"],
+        f"{progress['iteration']}/{progress['iterations_total']}",
+        number(loss),
+        number(summary["test_accuracy"]),
+        age(job["created_at"]),
+    )
+
+
+def _show_plan(answer: Plan) -> None:
+    show_facts(_plan_facts(answer))
+    typer.echo("")
+    show_table(
+        ("layer", "output shape", "parameters"),
+        (
+            (layer["name"], " x ".join(map(str, layer["output_shape"])), f"{layer['parameters']:,}")
+            for layer in answer["network"]["layers"]
+        ),
+    )
+    for warning in answer["warnings"]:
+        place = ".".join(map(str, warning["loc"]))
+        typer.echo(f"warning: {place}: {warning['msg']}", err=True)
+
+
+def _plan_facts(answer: Plan) -> Iterator[tuple[str, str]]:
+    yield "samples", f"{answer['train_samples']:,}"
+    yield "validation", f"{answer['validation_samples']:,}" if answer["validation_samples"] else ""
+    yield "test", f"{answer['test_samples']:,} in {answer['test_batches']:,} batches"
+    yield "batch size", f"{answer['batch_size']:,} ({answer['gradient_descent']})"
+    yield "last batch", f"{answer['last_batch_size']:,} samples"
+    yield "an epoch", f"{answer['batches_per_epoch']:,} batches"
+    yield "iterations", answer["formula"]
+    yield "parameters", f"{answer['network']['parameters']:,}"
+    yield "same as", " ".join(answer["same_as"])

@@ -1,0 +1,140 @@
+"""Commands that read one job: `show`, `watch`, `logs`, `verify`."""
+
+import sys
+import time
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+
+from cli.answers import FINISHED, Attempt, Job
+from cli.commands.jobs import Id, Json
+from cli.connection import connect
+from cli.progress import (
+    POLL_SECONDS,
+    ending,
+    follow_job,
+    progress_line,
+    require_success,
+    waiting_line,
+)
+from cli.screen import age, console, number, show_facts, show_json, show_table
+from cli.verification import BookWrong, verify_book
+
+
+def add_to(app: typer.Typer) -> None:
+    for command in (show, watch, logs, verify):
+        app.command()(command)
+
+
+def show(job: Id, *, json: Json = False) -> None:
+    """Show a job: where it is, what it waits for, its numbers and its attempts."""
+    with connect() as client:
+        answer = client.job(job)
+    if json:
+        show_json(answer)
+        return
+    show_facts(_facts(answer))
+    if answer["attempts"]:
+        typer.echo("")
+        columns = ("attempt", "worker", "device", "outcome", "iterations", "started")
+        show_table(columns, map(_attempt_row, answer["attempts"]))
+
+
+def watch(job: Id) -> None:
+    """Follow a job until it ends; the exit code is 0 only where it succeeds."""
+    with connect() as client:
+        answer = follow_job(client, client.job(job))
+    require_success(answer)
+
+
+def logs(
+    job: Id,
+    *,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on until the job ends.")
+    ] = False,
+) -> None:
+    """Print what a job's trainer wrote to its standard output and error."""
+    with connect() as client:
+        shown = 0
+        while True:
+            # The state is asked for before the lines: whatever an ended job wrote is there.
+            ended = client.job(job)["state"] in FINISHED
+            for line in client.log_lines(job):
+                if line["line"] > shown:
+                    shown = line["line"]
+                    stream = sys.stderr if line["stream"] == "stderr" else sys.stdout
+                    typer.echo(line["text"], file=stream)
+            if ended or not follow:
+                return
+            time.sleep(POLL_SECONDS)
+
+
+def verify(job: Id) -> None:
+    """Recompute a finished job's hashes from its rows and weights; 0 where the book is right."""
+    wrong = 0
+    with connect() as client:
+        for check in verify_book(client, client.job(job)):
+            wrong += not check.right
+            console().print("ok   " if check.right else "WRONG", check.text, markup=False)
+    if wrong:
+        raise BookWrong(f"the book of job {job} does not hold what it says")
+
+
+def _facts(job: Job) -> Iterator[tuple[str, str]]:
+    yield "job", job["id"]
+    yield "name", job["name"]
+    yield "project", job["project"]
+    yield "state", _state(job)
+    yield "wanted", job["wanted"] or ""
+    yield "network", _network(job)
+    yield "plan", f"{job['plan']['formula']} iterations"
+    if job["progress"]["iteration"] or job["state"] == "running":
+        yield "progress", progress_line(job)
+    summary = job["summary"]
+    for name in ("train", "val", "test"):
+        loss, accuracy = summary[f"{name}_loss"], summary[f"{name}_accuracy"]  # type: ignore[literal-required]
+        if loss is not None:
+            yield name, f"loss {number(loss)}, accuracy {number(accuracy)}"
+    best = summary["best"]
+    if best:
+        yield "best", f"{best['metric']} {number(best['value'])} in epoch {best['epoch']}"
+    yield from _book_facts(job)
+    yield "tags", " ".join(f"{key}:{value}" for key, value in job["tags"].items())
+    yield "notes", job["notes"]
+    yield "created", age(job["created_at"])
+
+
+def _book_facts(job: Job) -> Iterator[tuple[str, str]]:
+    book = job["book"]
+    complete = "complete" if book["complete"] else "NOT complete"
+    yield "book", f"{book['rows']:,} of {book['expected']:,} rows, {complete}"
+    yield "loss sha256", book["loss_sha256"] or ""
+    yield "weights sha256", book["weights_sha256"] or ""
+    yield "reproducible", "yes" if job["reproducible"] else "no"
+
+
+def _state(job: Job) -> str:
+    if job["state"] == "queued":
+        return waiting_line(job)
+    return ending(job)
+
+
+def _network(job: Job) -> str:
+    network = job["spec"].get("network") or {}
+    name = network.get("name") or f"{len(network.get('layers') or ())} layers"
+    count = f", {job['plan']['network']['parameters']:,} parameters"
+    return f"{name} on {job['spec'].get('dataset', {}).get('name', '?')}{count}"
+
+
+def _attempt_row(attempt: Attempt) -> tuple[str, ...]:
+    first, last = attempt["first_iteration"], attempt["last_iteration"]
+    return (
+        str(attempt["number"]),
+        attempt["worker"] or "-",
+        attempt["device_name"] or attempt["device"] or "-",
+        attempt["outcome"] or "running",
+        "-" if first is None or last is None else f"{first} to {last}",
+        age(attempt["started_at"]),
+    )
