@@ -1,0 +1,1 @@
+"""The front door: HTTP in, problem+json out. It never imports torch."""

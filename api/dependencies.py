@@ -1,0 +1,80 @@
+"""What routes ask for: settings, a transaction, a snapshot, something to do after the commit."""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.concurrency import run_in_threadpool
+from sqlalchemy import Connection, Engine
+
+from api.connections import Connections
+from api.tickets import Tickets
+from foundation.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What one API process is made of; the app factory builds it, once."""
+
+    settings: Settings
+    engine: Engine
+    connections: Connections
+    tickets: Tickets
+
+
+def parts(request: Request) -> Parts:
+    found: Parts = request.app.state.parts
+    return found
+
+
+PartsDependency = Annotated[Parts, Depends(parts)]
+
+
+async def settings(request: Request) -> Settings:
+    return parts(request).settings
+
+
+async def engine(request: Request) -> Engine:
+    """The engine itself, for answers that stream: they outlive the request's transaction."""
+    return parts(request).engine
+
+
+async def tickets(request: Request) -> Tickets:
+    return parts(request).tickets
+
+
+class AfterCommit(list[Callable[[], None]]):
+    """Steps that run once the request's transaction is committed, and only then."""
+
+
+# FastAPI runs what stands after `yield` before the answer leaves only where the dependency's
+# scope is "function"; otherwise a failed commit would answer 201. Exits run in the reverse
+# order of entering, so what the connection depends on ends after the commit.
+async def after_commit() -> AsyncIterator[AfterCommit]:
+    steps = AfterCommit()
+    yield steps
+    for step in steps:
+        await run_in_threadpool(step)
+
+
+AfterCommitDependency = Annotated[AfterCommit, Depends(after_commit, scope="function")]
+
+
+async def connection(request: Request, _after: AfterCommitDependency) -> AsyncIterator[Connection]:
+    """One request is one transaction, committed before the answer leaves."""
+    async with parts(request).connections.transaction() as opened:
+        yield opened
+
+
+async def snapshot_connection(request: Request) -> AsyncIterator[Connection]:
+    """For answers that need several statements: all of them see the same moment."""
+    async with parts(request).connections.snapshot() as opened:
+        yield opened
+
+
+SettingsDependency = Annotated[Settings, Depends(settings)]
+EngineDependency = Annotated[Engine, Depends(engine)]
+TicketsDependency = Annotated[Tickets, Depends(tickets)]
+ConnectionDependency = Annotated[Connection, Depends(connection, scope="function")]
+SnapshotDependency = Annotated[Connection, Depends(snapshot_connection, scope="function")]

@@ -1,0 +1,61 @@
+"""The app factory: the one place where the API's parts meet."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio.to_thread
+from fastapi import FastAPI
+from sqlalchemy import exc as database_errors
+
+from api.connections import Connections
+from api.dependencies import Parts
+from api.problems import install_problem_handlers
+from api.routes import include_routes
+from api.tickets import Tickets
+from foundation.logging import configure_logging, get_logger
+from foundation.settings import Settings
+from migrations.run import check_schema
+from services.broker import make_celery, ticket
+from services.database import make_engine
+
+log = get_logger("api")
+
+DESCRIPTION = "An experiment-tracking training service: every iteration is in the book."
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Build the API; what it holds is opened when the app starts and closed when it stops."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = settings.api.threads
+        parts = _open_parts(settings)
+        app.state.parts = parts
+        yield
+        parts.tickets.stop()
+        parts.engine.dispose()
+
+    app = FastAPI(title="Gradbook", version="1", description=DESCRIPTION, lifespan=lifespan)
+    install_problem_handlers(app)
+    include_routes(app)
+    return app
+
+
+def app_from_environment() -> FastAPI:
+    """What `uvicorn --factory api.main:app_from_environment` serves."""
+    settings = Settings()
+    configure_logging(settings.log)
+    return create_app(settings)
+
+
+def _open_parts(settings: Settings) -> Parts:
+    engine = make_engine(settings.database, application_name="gradbook api", statement_timeout=True)
+    try:
+        check_schema(engine)
+    except database_errors.OperationalError as error:
+        # It may come up after us: /readyz says 503 until then.
+        log.warning("database.away", error=str(error.orig))
+    app = make_celery(settings.broker)
+    tickets = Tickets(lambda queue: ticket(app, queue))
+    tickets.start()
+    return Parts(settings, engine, Connections(engine, settings.database.pool_size), tickets)
