@@ -3,10 +3,11 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, func, insert, null, select, update
 
 from models.domain.lifecycle import FINISHED, MOVES, State
 from models.tables import events, jobs, progress
+from services.jsonb import storable
 
 
 class MoveUnknown(RuntimeError):
@@ -117,7 +118,13 @@ def write_events(
         connection.execute(
             insert(events),
             [
-                {"job_key": job_key, "id": number, "type": kind, "attempt": attempt, "data": data}
+                {
+                    "job_key": job_key,
+                    "id": number,
+                    "type": kind,
+                    "attempt": attempt,
+                    "data": storable(data),
+                }
                 for number, (kind, attempt, data) in enumerate(happenings, start=first)
             ],
         )
@@ -131,7 +138,8 @@ def _consequences(to: State) -> dict[str, object]:
     return {
         "finished_at": None,
         "stop_reason": None,
-        "error": None,
+        # Not None: that would be JSON's null, and the column would not be NULL.
+        "error": null(),
         "loss_sha256": None,
         "weights_sha256": None,
     }

@@ -1,0 +1,160 @@
+"""A free slot takes the best queued job that fits its device: the database decides, once."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Connection, func, insert, or_, select, text, update
+
+from models.domain.lifecycle import Phase, State
+from models.tables import attempts, jobs, progress
+from services.lifecycle import move
+
+CPU = "cpu"
+CUDA = "cuda"
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One of a worker's places for a job.
+
+    Args:
+        number: counted from 0 within the worker.
+        device: "cpu" or "cuda:N".
+
+    """
+
+    worker: str
+    host: str
+    number: int
+    device: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A job that an attempt owns from now on, and what the attempt needs to know of it.
+
+    Args:
+        attempt: the attempt's number, which is the fence.
+        device: where the job runs: the slot's device, or "cpu" where the spec says so.
+        iteration: the iterations that are in the book already.
+        running_seconds: the time that earlier attempts have run.
+
+    """
+
+    job_key: int
+    job_id: UUID
+    attempt: int
+    device: str
+    spec: dict[str, Any]
+    plan: dict[str, Any]
+    iteration: int
+    running_seconds: float
+
+
+def fitting(device: str) -> tuple[str, ...]:
+    """The values of a job's `device` that a slot with this device can serve."""
+    return ("auto", CPU) if device == CPU else ("auto", CPU, CUDA, device)
+
+
+def claim(connection: Connection, queue: str, slot: Slot, lease_seconds: float) -> Claim | None:
+    """Take the best queued job that fits the slot: highest priority first, then oldest.
+
+    Rows that another slot is claiming right now are skipped, not waited for. The job becomes
+    `running`, with a new attempt, a lease and the event, in the caller's transaction.
+
+    Returns:
+        None where nothing fits.
+
+    """
+    found = connection.execute(
+        select(jobs.c.key, jobs.c.id, jobs.c.device, jobs.c.spec, jobs.c.plan, jobs.c.attempts_made)
+        .where(jobs.c.queue == queue, _waits_for(slot.device))
+        .order_by(jobs.c.priority.desc(), jobs.c.key)
+        .limit(1)
+        .with_for_update(of=jobs, skip_locked=True)
+    ).one_or_none()
+    if found is None:
+        return None
+    attempt = found.attempts_made + 1
+    device = CPU if found.device == CPU else slot.device
+    data = {"worker": slot.worker, "device": device}
+    moved = move(
+        connection,
+        found.key,
+        from_=State.QUEUED,
+        to=State.RUNNING,
+        attempt=attempt,
+        data=data,
+        attempts_made=attempt,
+        not_before=None,
+    )
+    if not moved:
+        return None
+    owned = _own(connection, found.key, attempt, lease_seconds)
+    _open_attempt(
+        connection, found.key, attempt, slot=slot, device=device, first=owned.iteration + 1
+    )
+    return Claim(
+        job_key=found.key,
+        job_id=found.id,
+        attempt=attempt,
+        device=device,
+        spec=found.spec,
+        plan=found.plan,
+        iteration=owned.iteration,
+        running_seconds=owned.running_seconds,
+    )
+
+
+def more_wait(connection: Connection, queue: str, devices: frozenset[str]) -> bool:
+    """Whether another job of the queue would fit one of these devices."""
+    fits = or_(*(_waits_for(device) for device in devices))
+    return bool(
+        connection.scalar(select(select(jobs.c.key).where(jobs.c.queue == queue, fits).exists()))
+    )
+
+
+def _waits_for(device: str) -> ColumnElement[bool]:
+    due = or_(jobs.c.not_before.is_(None), jobs.c.not_before <= func.clock_timestamp())
+    return (jobs.c.state == State.QUEUED) & jobs.c.device.in_(fitting(device)) & due
+
+
+def _own(connection: Connection, job_key: int, attempt: int, lease_seconds: float) -> Any:  # noqa: ANN401 - a row
+    return connection.execute(
+        update(progress)
+        .where(progress.c.job_key == job_key)
+        .values(
+            attempt=attempt,
+            lease_until=func.clock_timestamp() + timedelta(seconds=lease_seconds),
+            phase=Phase.START,
+        )
+        .returning(progress.c.iteration, progress.c.running_seconds)
+    ).one()
+
+
+def _open_attempt(
+    connection: Connection, job_key: int, attempt: int, *, slot: Slot, device: str, first: int
+) -> None:
+    connection.execute(
+        insert(attempts).values(
+            job_key=job_key,
+            number=attempt,
+            worker=slot.worker,
+            host=slot.host,
+            slot=slot.number,
+            device=device,
+            first_iteration=first,
+            **database_session(),
+        )
+    )
+
+
+def database_session() -> dict[str, ColumnElement[Any]]:
+    """Values for `backend_pid` and `backend_start`: the session that runs the statement."""
+    mine = "(SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid())"
+    return {
+        "backend_pid": func.pg_backend_pid(),
+        "backend_start": text(mine),  # type: ignore[dict-item]
+    }

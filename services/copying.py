@@ -1,0 +1,140 @@
+"""Iteration rows as PostgreSQL's binary COPY wants them, built by numpy in one go.
+
+Formatting row by row in Python costs more than the training step that made the row. A row's
+fields have a fixed width, so the whole buffer is one structured array; `grad_norm` stands last,
+so that leaving out its eight bytes where it is null is one boolean mask.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from psycopg import sql
+from sqlalchemy import Connection
+
+Rows = np.ndarray[Any, np.dtype[np.void]]
+"""A structured array with the fields iteration, epoch, batch, samples, loss, lr, seconds,
+grad_norm and has_grad_norm, in iteration order."""
+
+HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
+TRAILER = b"\xff\xff"
+NULL_LENGTH = -1
+
+# In the order of COLUMNS; each value has its length in front.
+_FIELDS = (
+    ("job_key", ">i8"),
+    ("iteration", ">i8"),
+    ("epoch", ">i4"),
+    ("batch", ">i4"),
+    ("samples", ">i4"),
+    ("loss", ">i8"),
+    ("lr", ">i8"),
+    ("seconds", ">i8"),
+    ("grad_norm", ">i8"),
+)
+COLUMNS = tuple(name for name, _ in _FIELDS)
+_FLOATS = frozenset({"loss", "lr", "seconds", "grad_norm"})
+_TUPLE = np.dtype(
+    [
+        ("fields", ">i2"),
+        *(part for name, kind in _FIELDS for part in ((f"{name}_length", ">i4"), (name, kind))),
+    ]
+)
+_COPY_ROWS = sql.SQL("COPY iterations ({}) FROM STDIN (FORMAT BINARY)").format(
+    sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
+)
+_COPY_LOSSES = (
+    "COPY (SELECT loss FROM iterations WHERE job_key = %s ORDER BY iteration)"
+    " TO STDOUT (FORMAT BINARY)"
+)
+LAYER_NORMS = ("error_norm", "grad_norm", "weight_norm", "update_ratio")
+_COPY_LAYERS = sql.SQL(
+    "COPY layer_readings (job_key, iteration, position, {}) FROM STDIN (FORMAT BINARY)"
+).format(sql.SQL(", ").join(map(sql.Identifier, LAYER_NORMS)))
+_LOSS = np.dtype([("fields", ">i2"), ("length", ">i4"), ("loss", ">i8")])
+
+
+def binary_rows(job_key: int, rows: Rows) -> bytes:
+    """Encode rows for `COPY iterations (COLUMNS) FROM STDIN (FORMAT BINARY)`.
+
+    Floats are moved as 64-bit integers: no bit of a NaN's payload is touched.
+    """
+    tuples = np.zeros(len(rows), _TUPLE)
+    tuples["fields"] = len(_FIELDS)
+    tuples["job_key"] = job_key
+    for name, kind in _FIELDS:
+        tuples[f"{name}_length"] = np.dtype(kind).itemsize
+        if name in _FLOATS:
+            tuples[name] = np.ascontiguousarray(rows[name]).view("<i8")
+        elif name != "job_key":
+            tuples[name] = rows[name]
+    measured = np.asarray(rows["has_grad_norm"], dtype=bool)
+    tuples["grad_norm_length"][~measured] = NULL_LENGTH
+    if measured.all():
+        return HEADER + tuples.tobytes() + TRAILER
+    cells = tuples.view(np.uint8).reshape(len(rows), _TUPLE.itemsize)
+    kept = np.ones(cells.shape, dtype=bool)
+    kept[~measured, -np.dtype(">i8").itemsize :] = False
+    return HEADER + cells[kept].tobytes() + TRAILER
+
+
+def copy_rows(connection: Connection, job_key: int, rows: Rows) -> None:
+    """Write the rows within the connection's transaction."""
+    with (
+        _driver(connection).cursor() as cursor,
+        cursor.copy(_COPY_ROWS) as copy,
+    ):
+        copy.write(binary_rows(job_key, rows))
+
+
+def copy_layer_readings(
+    connection: Connection,
+    job_key: int,
+    measured: Sequence[tuple[int, Sequence[Mapping[str, Any]]]],
+) -> None:
+    """Write, for each iteration that was measured, what every layer got of the error.
+
+    Args:
+        connection: the transaction.
+        job_key: the job.
+        measured: iteration, and a reading a layer in the order of the plan's layers.
+
+    """
+    if not measured:
+        return
+    with (
+        _driver(connection).cursor() as cursor,
+        cursor.copy(_COPY_LAYERS) as copy,
+    ):
+        copy.set_types(("int8", "int8", "int2", *("float8" for _ in LAYER_NORMS)))
+        for iteration, readings in measured:
+            for position, reading in enumerate(readings):
+                norms = (reading[name] for name in LAYER_NORMS)
+                copy.write_row((job_key, iteration, position, *norms))
+
+
+def copy_losses(connection: Connection, job_key: int) -> Iterator[bytes]:
+    """Yield the job's losses, in iteration order, as chunks of little-endian float64 bytes.
+
+    The memory it takes does not grow with the number of rows.
+    """
+    pending = b""
+    skip = len(HEADER)
+    with (
+        _driver(connection).cursor() as cursor,
+        cursor.copy(_COPY_LOSSES, (job_key,)) as copy,
+    ):
+        for block in copy:
+            pending += bytes(block)
+            if skip:
+                if len(pending) < skip:
+                    continue
+                pending, skip = pending[skip:], 0
+            whole = len(pending) // _LOSS.itemsize * _LOSS.itemsize
+            values = np.frombuffer(pending[:whole], _LOSS)["loss"]
+            pending = pending[whole:]
+            yield values.astype("<i8").tobytes()
+
+
+def _driver(connection: Connection) -> Any:  # noqa: ANN401 - psycopg's connection, untyped here
+    return connection.connection.driver_connection

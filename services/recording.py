@@ -1,0 +1,314 @@
+"""The flush: one transaction in which an attempt writes what it has done.
+
+It starts at the fence. `progress.attempt` names the attempt that owns the job; an UPDATE that
+finds another number, or none, changes nothing, and the attempt must stop at once. The same
+UPDATE renews the lease, moves the progress on and brings back what somebody wants of the job.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Connection, String, cast, func, insert, select, text, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from models.domain.errors import FenceLost
+from models.domain.lifecycle import Phase, Wish
+from models.tables import artifacts, attempts, checkpoints, epochs, logs, progress, summaries
+from services.claims import database_session
+from services.copying import Rows, copy_layer_readings, copy_rows
+from services.lifecycle import Happening, write_events
+
+Record = Mapping[str, Any]
+
+
+class RowsBroken(RuntimeError):
+    """The rows do not go on where the book ends: a trainer's mistake that must not be written."""
+
+    def __init__(self, job_key: int, last: int, first: int) -> None:
+        super().__init__(f"job #{job_key}: the book ends at {last}, the next row is {first}")
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who writes: an attempt, and how long its lease is."""
+
+    job_key: int
+    attempt: int
+    lease_seconds: float
+
+
+@dataclass(frozen=True)
+class LayerReading:
+    """What every layer measured at one iteration, in the order of the plan's layers."""
+
+    iteration: int
+    readings: Sequence[Record]
+
+
+@dataclass(frozen=True)
+class LogLine:
+    stream: str
+    text: str
+
+
+@dataclass
+class Page:
+    """What an attempt has to write: everything since the last flush, in the book's words."""
+
+    rows: Rows | None = None
+    epochs: list[Record] = field(default_factory=list)
+    layers: list[LayerReading] = field(default_factory=list)
+    checkpoints: list[Record] = field(default_factory=list)
+    artifacts: list[Record] = field(default_factory=list)
+    logs: list[LogLine] = field(default_factory=list)
+    happenings: list[Happening] = field(default_factory=list)
+    summary: dict[str, Any] = field(default_factory=dict)
+    attempt: dict[str, Any] = field(default_factory=dict)
+    phase: Phase | None = None
+    epoch: int | None = None
+    batch: int | None = None
+    iterations_per_second: float | None = None
+    running_seconds: float = 0.0
+    new_session: bool = False
+    keep_checkpoints: int = 2
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the fence said.
+
+    Args:
+        wanted: what somebody wants of the job.
+        wanted_seconds: how long ago they said so.
+        transaction: its number, to ask for its fate where a commit's answer is lost.
+        superseded: files of checkpoints that the commit makes superfluous.
+
+    """
+
+    wanted: Wish | None
+    wanted_seconds: float
+    transaction: str
+    superseded: tuple[str, ...] = ()
+
+
+def flush(connection: Connection, owner: Owner, page: Page) -> Answer:
+    """Write a page under the fence, and renew the lease; an empty page is a heartbeat.
+
+    Raises:
+        FenceLost: the attempt does not own the job any more; nothing is written.
+        RowsBroken: the first row is not the one after the last in the book.
+
+    """
+    happenings = happenings_of(page, owner.attempt)
+    crossed = _cross_fence(connection, owner, page, len(happenings))
+    job_key = owner.job_key
+    if page.attempt or page.new_session:
+        _update_attempt(connection, owner, page)
+    if page.rows is not None:
+        copy_rows(connection, job_key, page.rows)
+    copy_layer_readings(
+        connection, job_key, [(each.iteration, each.readings) for each in page.layers]
+    )
+    _write_epochs(connection, job_key, page)
+    superseded = _write_files(connection, owner, page)
+    _write_logs(connection, owner, page, first=crossed.last_line - len(page.logs) + 1)
+    write_events(connection, job_key, happenings, first=crossed.last_event - len(happenings) + 1)
+    return Answer(
+        wanted=None if crossed.wanted is None else Wish(crossed.wanted),
+        wanted_seconds=float(crossed.wanted_seconds or 0.0),
+        transaction=crossed.transaction,
+        superseded=superseded,
+    )
+
+
+def committed(connection: Connection, owner: Owner, transaction: str) -> bool:
+    """Tell the fate of a flush whose commit was sent and never answered.
+
+    Taking the lock waits for the flush where it still runs, so what is read is final.
+    """
+    connection.execute(
+        select(progress.c.attempt)
+        .where(progress.c.job_key == owner.job_key)
+        .with_for_update(key_share=True)
+    )
+    status = connection.scalar(
+        text("SELECT pg_xact_status(CAST(:number AS xid8))"), {"number": transaction}
+    )
+    return bool(status == "committed")
+
+
+def happenings_of(page: Page, attempt: int) -> list[Happening]:
+    """The events that a page amounts to, in the order in which they are numbered."""
+    return [
+        *(Happening("epoch", attempt, epoch) for epoch in page.epochs),
+        *(
+            Happening("checkpoint", attempt, {name: checkpoint[name] for name in _CHECKPOINT_EVENT})
+            for checkpoint in page.checkpoints
+        ),
+        *page.happenings,
+    ]
+
+
+_CHECKPOINT_EVENT = ("iteration", "bytes", "sha256")
+_CHECKPOINT = ("iteration", "uri", "bytes", "sha256")
+_ARTIFACT = ("name", "kind", "uri", "bytes", "sha256")
+_EPOCH = frozenset(epochs.c.keys()) - {"job_key"}
+_SUMMARY = frozenset(summaries.c.keys()) - {"job_key"}
+_LAST_MEASURED = (
+    "train_loss",
+    "train_accuracy",
+    "val_loss",
+    "val_accuracy",
+    "test_loss",
+    "test_accuracy",
+)
+
+
+def _cross_fence(connection: Connection, owner: Owner, page: Page, events: int) -> Any:  # noqa: ANN401 - a row
+    rows = page.rows
+    guard = [progress.c.job_key == owner.job_key, progress.c.attempt == owner.attempt]
+    if rows is not None:
+        guard.append(progress.c.iteration == int(rows["iteration"][0]) - 1)
+    crossed = connection.execute(
+        update(progress)
+        .where(*guard)
+        .values(
+            lease_until=func.clock_timestamp() + timedelta(seconds=owner.lease_seconds),
+            last_event=progress.c.last_event + events,
+            last_line=progress.c.last_line + len(page.logs),
+            **_where_it_stands(page),
+        )
+        .returning(
+            progress.c.wanted,
+            func.extract("epoch", func.clock_timestamp() - progress.c.wanted_at).label(
+                "wanted_seconds"
+            ),
+            progress.c.last_event,
+            progress.c.last_line,
+            cast(func.pg_current_xact_id(), String).label("transaction"),
+        )
+    ).one_or_none()
+    if crossed is None:
+        _explain(connection, owner, rows)
+    return crossed
+
+
+def _explain(connection: Connection, owner: Owner, rows: Rows | None) -> None:
+    last = connection.execute(
+        select(progress.c.iteration).where(
+            progress.c.job_key == owner.job_key, progress.c.attempt == owner.attempt
+        )
+    ).scalar_one_or_none()
+    if last is None or rows is None:
+        raise FenceLost(owner.job_key, owner.attempt)
+    raise RowsBroken(owner.job_key, last, int(rows["iteration"][0]))
+
+
+def _where_it_stands(page: Page) -> dict[str, Any]:
+    stands: dict[str, Any] = {"running_seconds": page.running_seconds}
+    for name in ("phase", "epoch", "batch", "iterations_per_second"):
+        value = getattr(page, name)
+        if value is not None:
+            stands[name] = value
+    if page.rows is not None:
+        last = page.rows[-1]
+        stands |= {
+            "iteration": int(last["iteration"]),
+            "rows": progress.c.rows + len(page.rows),
+            "latest_loss": float(last["loss"]),
+            "latest_lr": float(last["lr"]),
+            "latest_at": func.clock_timestamp(),
+        }
+    return stands
+
+
+def _update_attempt(connection: Connection, owner: Owner, page: Page) -> None:
+    values = dict(page.attempt)
+    if page.new_session:
+        values |= database_session()
+    connection.execute(
+        update(attempts)
+        .where(attempts.c.job_key == owner.job_key, attempts.c.number == owner.attempt)
+        .values(**values)
+    )
+
+
+def _write_epochs(connection: Connection, job_key: int, page: Page) -> None:
+    if page.epochs:
+        connection.execute(
+            insert(epochs),
+            [
+                {"job_key": job_key, **{name: epoch.get(name) for name in _EPOCH}}
+                for epoch in page.epochs
+            ],
+        )
+    values: dict[str, Any] = {
+        name: epoch[name]
+        for epoch in page.epochs
+        for name in _LAST_MEASURED
+        if epoch.get(name) is not None
+    }
+    losses = [epoch["train_loss"] for epoch in page.epochs if epoch.get("train_loss") is not None]
+    if losses:
+        # LEAST passes over nulls, and counts NaN as greater than every number.
+        values["best_loss"] = func.least(summaries.c.best_loss, *losses)
+    values |= {name: value for name, value in page.summary.items() if name in _SUMMARY}
+    if values:
+        connection.execute(update(summaries).where(summaries.c.job_key == job_key).values(**values))
+
+
+def _write_files(connection: Connection, owner: Owner, page: Page) -> tuple[str, ...]:
+    mine = {"job_key": owner.job_key, "attempt": owner.attempt}
+    for artifact in page.artifacts:
+        values = {name: artifact[name] for name in _ARTIFACT}
+        connection.execute(
+            upsert(artifacts)
+            .values(**mine, **values)
+            .on_conflict_do_update(
+                constraint="pk_artifacts",
+                set_={**values, "attempt": owner.attempt, "created_at": func.clock_timestamp()},
+            )
+        )
+    if not page.checkpoints:
+        return ()
+    connection.execute(
+        insert(checkpoints),
+        [{**mine, **{name: each[name] for name in _CHECKPOINT}} for each in page.checkpoints],
+    )
+    return _supersede(connection, owner.job_key, page.keep_checkpoints)
+
+
+def _supersede(connection: Connection, job_key: int, keep: int) -> tuple[str, ...]:
+    newest = (
+        select(checkpoints.c.iteration, checkpoints.c.attempt)
+        .where(checkpoints.c.job_key == job_key)
+        .order_by(checkpoints.c.iteration.desc(), checkpoints.c.attempt.desc())
+        .limit(keep)
+    )
+    place = func.row(checkpoints.c.iteration, checkpoints.c.attempt)
+    return tuple(
+        connection.execute(
+            checkpoints.delete()
+            .where(checkpoints.c.job_key == job_key, place.not_in(newest))
+            .returning(checkpoints.c.uri)
+        ).scalars()
+    )
+
+
+def _write_logs(connection: Connection, owner: Owner, page: Page, *, first: int) -> None:
+    if page.logs:
+        connection.execute(
+            insert(logs),
+            [
+                {
+                    "job_key": owner.job_key,
+                    "line": number,
+                    "attempt": owner.attempt,
+                    "stream": line.stream,
+                    "text": line.text,
+                }
+                for number, line in enumerate(page.logs, start=first)
+            ],
+        )

@@ -1,0 +1,142 @@
+"""Going back: what an attempt wrote after iteration k leaves the book, and the book says so."""
+
+from typing import Any
+
+from sqlalchemy import Connection, case, delete, func, select, update
+from sqlalchemy.sql.elements import ColumnElement
+
+from models.domain.errors import FenceLost
+from models.tables import (
+    artifacts,
+    checkpoints,
+    epochs,
+    iterations,
+    layer_readings,
+    progress,
+    summaries,
+)
+from services.lifecycle import Happening, add_events
+
+_LAST_MEASURED = (
+    "train_loss",
+    "train_accuracy",
+    "val_loss",
+    "val_accuracy",
+    "test_loss",
+    "test_accuracy",
+)
+
+
+def rewind(
+    connection: Connection, job_key: int, attempt: int, to_iteration: int
+) -> tuple[str, ...]:
+    """Take the book back to `to_iteration`, under the attempt's fence.
+
+    Iterations, epochs, layer readings and checkpoints after it go; progress and summary are
+    those of the rows that stay; the rewind number rises, so that cursors made before are known
+    to be stale; a `rewound` event tells from where and to where. At 0 the artifacts go too.
+
+    Returns:
+        The files that no row names any more, to be deleted after the commit.
+
+    Raises:
+        FenceLost: the attempt does not own the job.
+
+    """
+    reached = connection.execute(
+        select(progress.c.iteration)
+        .where(progress.c.job_key == job_key, progress.c.attempt == attempt)
+        .with_for_update(key_share=True)
+    ).scalar_one_or_none()
+    if reached is None:
+        raise FenceLost(job_key, attempt)
+    for readings in (iterations, layer_readings):
+        connection.execute(
+            delete(readings).where(
+                readings.c.job_key == job_key, readings.c.iteration > to_iteration
+            )
+        )
+    connection.execute(
+        delete(epochs).where(epochs.c.job_key == job_key, epochs.c.last_iteration > to_iteration)
+    )
+    superfluous = _forget_files(connection, job_key, to_iteration)
+    _restore_progress(connection, job_key, to_iteration)
+    _restore_summary(connection, job_key, to_iteration)
+    data = {"from": reached, "to": to_iteration}
+    add_events(connection, job_key, [Happening("rewound", attempt, data)])
+    return superfluous
+
+
+def _forget_files(connection: Connection, job_key: int, to_iteration: int) -> tuple[str, ...]:
+    gone = connection.execute(
+        delete(checkpoints)
+        .where(checkpoints.c.job_key == job_key, checkpoints.c.iteration > to_iteration)
+        .returning(checkpoints.c.uri)
+    ).scalars()
+    uris = tuple(gone)
+    if to_iteration == 0:
+        uris += tuple(
+            connection.execute(
+                delete(artifacts).where(artifacts.c.job_key == job_key).returning(artifacts.c.uri)
+            ).scalars()
+        )
+    return uris
+
+
+def _restore_progress(connection: Connection, job_key: int, to_iteration: int) -> None:
+    def of_last_row(name: str) -> Any:  # noqa: ANN401 - a scalar subquery of the column's type
+        return (
+            select(iterations.c[name])
+            .where(iterations.c.job_key == job_key, iterations.c.iteration == to_iteration)
+            .scalar_subquery()
+        )
+
+    again: dict[str, ColumnElement[Any] | float] = (
+        {"running_seconds": 0.0} if to_iteration == 0 else {}
+    )
+    connection.execute(
+        update(progress)
+        .where(progress.c.job_key == job_key)
+        .values(
+            iteration=to_iteration,
+            rows=to_iteration,
+            epoch=func.coalesce(of_last_row("epoch"), 0),
+            batch=func.coalesce(of_last_row("batch"), 0),
+            latest_loss=of_last_row("loss"),
+            latest_lr=of_last_row("lr"),
+            latest_at=None if to_iteration == 0 else progress.c.latest_at,
+            iterations_per_second=None,
+            rewinds=progress.c.rewinds + 1,
+            **again,
+        )
+    )
+
+
+def _restore_summary(connection: Connection, job_key: int, to_iteration: int) -> None:
+    def last(name: str) -> Any:  # noqa: ANN401 - a scalar subquery of the column's type
+        column = epochs.c[name]
+        return (
+            select(column)
+            .where(epochs.c.job_key == job_key, column.is_not(None))
+            .order_by(epochs.c.epoch.desc())
+            .limit(1)
+            .scalar_subquery()
+        )
+
+    smallest = (
+        select(func.min(epochs.c.train_loss)).where(epochs.c.job_key == job_key).scalar_subquery()
+    )
+    stays = summaries.c.best_iteration <= to_iteration
+    connection.execute(
+        update(summaries)
+        .where(summaries.c.job_key == job_key)
+        .values(
+            final_loss=None,
+            best_loss=smallest,
+            **{name: last(name) for name in _LAST_MEASURED},
+            **{
+                name: case((stays, summaries.c[name]))
+                for name in ("best_metric", "best_value", "best_epoch", "best_iteration")
+            },
+        )
+    )
