@@ -34,8 +34,10 @@ class JobFailed(Refused):
         super().__init__(f"job {job['id']} {ending(job)}")
 
 
-def follow_job(client: "Client", job: Job) -> Job:
+def follow_job(client: "Client", job: Job, *, pause: Callable[[float], object] = time.sleep) -> Job:
     """Show the job's progress until it has ended, and return it as it then is.
+
+    `pause` waits for so many seconds; what it raises ends the wait.
 
     An API that is away for less than AWAY_SECONDS, as while it starts again, is waited for.
 
@@ -47,8 +49,8 @@ def follow_job(client: "Client", job: Job) -> Job:
     with _display() as show:
         show(job)
         while job["state"] not in FINISHED:
-            time.sleep(POLL_SECONDS)
-            job = _ask_patiently(client, job["id"])
+            pause(POLL_SECONDS)
+            job = _ask_patiently(client, job["id"], pause)
             show(job)
     return job
 
@@ -74,7 +76,7 @@ def waiting_line(job: Job) -> str:
     return f"queued{'' if place is None else f', place {place}'}: {text}"
 
 
-def _ask_patiently(client: "Client", job_id: str) -> Job:
+def _ask_patiently(client: "Client", job_id: str, pause: Callable[[float], object]) -> Job:
     deadline = time.monotonic() + AWAY_SECONDS
     while True:
         try:
@@ -85,7 +87,7 @@ def _ask_patiently(client: "Client", job_id: str) -> Job:
         except ServiceRefused as refused:
             if refused.status < SERVER_ERROR or time.monotonic() > deadline:
                 raise
-        time.sleep(POLL_SECONDS)
+        pause(POLL_SECONDS)
 
 
 @contextmanager

@@ -1,4 +1,5 @@
-"""One role each, for deployments: `migrate`, `api`, `worker`; and `up`, which runs them all.
+"""One role each, for deployments: `migrate`, `api`, `worker`; and `up` and `demo`, which run
+them all.
 
 A role's room is imported when its command runs: the api process never loads torch, and
 `gradbook --help` loads none of them.
@@ -39,7 +40,7 @@ Home = Annotated[
 
 
 def add_to(app: typer.Typer) -> None:
-    for command in (up, migrate, api, worker):
+    for command in (up, demo, migrate, api, worker):
         app.command()(command)
 
 
@@ -73,7 +74,19 @@ def up(
     """Run everything on this machine: PostgreSQL, Valkey, API and worker, until Ctrl-C."""
     from cli.stack.up import run_stack
 
-    raise typer.Exit(run_stack(home or read_settings().home, host, port, slots))
+    settings = read_settings()
+    raise typer.Exit(run_stack(home or settings.home, host, port, slots, settings=settings))
+
+
+def demo(
+    home: Home = None,
+    port: Port = 8000,
+) -> None:
+    """Everything from nothing: the embedded stack, one real training job, and its numbers."""
+    from cli.demo import run_demo
+
+    settings = read_settings()
+    raise typer.Exit(run_demo(home or settings.home, port, settings))
 
 
 def migrate() -> None:

@@ -35,7 +35,7 @@ def run_stack(
 
     """
     with (
-        _stop_on_signals() as stopping,
+        stop_on_signals() as stopping,
         Stack(
             home,
             host=host,
@@ -57,7 +57,7 @@ def run_stack(
 
 
 @contextmanager
-def _stop_on_signals() -> Iterator[threading.Event]:
+def stop_on_signals() -> Iterator[threading.Event]:
     """An event that Ctrl-C, SIGTERM or a closed terminal sets, for as long as this lasts.
 
     A second signal changes nothing: stopping in order is already the fastest safe way.
