@@ -20,6 +20,7 @@ class Parts:
     settings: Settings
     engine: Engine
     connections: Connections
+    streams: Connections
     tickets: Tickets
 
 
@@ -38,6 +39,11 @@ async def settings(request: Request) -> Settings:
 async def engine(request: Request) -> Engine:
     """The engine itself, for answers that stream: they outlive the request's transaction."""
     return parts(request).engine
+
+
+async def streams(request: Request) -> Connections:
+    """The connections of answers that stream: they are held for as long as a client reads."""
+    return parts(request).streams
 
 
 async def tickets(request: Request) -> Tickets:
@@ -75,6 +81,7 @@ async def snapshot_connection(request: Request) -> AsyncIterator[Connection]:
 
 SettingsDependency = Annotated[Settings, Depends(settings)]
 EngineDependency = Annotated[Engine, Depends(engine)]
+StreamsDependency = Annotated[Connections, Depends(streams)]
 TicketsDependency = Annotated[Tickets, Depends(tickets)]
 ConnectionDependency = Annotated[Connection, Depends(connection, scope="function")]
 SnapshotDependency = Annotated[Connection, Depends(snapshot_connection, scope="function")]

@@ -34,6 +34,7 @@ def create_app(settings: Settings) -> FastAPI:
         yield
         parts.tickets.stop()
         parts.engine.dispose()
+        parts.streams.engine.dispose()
 
     app = FastAPI(title="Gradbook", version="1", description=DESCRIPTION, lifespan=lifespan)
     install_problem_handlers(app)
@@ -58,4 +59,9 @@ def _open_parts(settings: Settings) -> Parts:
     app = make_celery(settings.broker)
     tickets = Tickets(lambda queue: ticket(app, queue))
     tickets.start()
-    return Parts(settings, engine, Connections(engine, settings.database.pool_size), tickets)
+    size = settings.database.pool_size
+    # Slow readers of long answers may use up these, and everybody else goes on.
+    streams = make_engine(
+        settings.database, application_name="gradbook api streams", statement_timeout=True
+    )
+    return Parts(settings, engine, Connections(engine, size), Connections(streams, size), tickets)

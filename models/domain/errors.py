@@ -10,6 +10,7 @@
     │   └── ArtifactMissing
     ├── Conflict                the state of things forbids it
     │   ├── MoveForbidden       the job's state does not allow the move
+    │   ├── Rewound             what a cursor had read was taken back
     │   └── FenceLost           another attempt owns the job, or none does
     └── NotBuilt                the contract names it; a later release builds it
 
@@ -96,6 +97,23 @@ class MoveForbidden(Conflict):
     def __init__(self, job_id: str, state: str, wanted: str) -> None:
         self.job_id, self.state, self.wanted = job_id, state, wanted
         super().__init__(f"cannot {wanted} job {job_id}: it is {state}")
+
+
+class Rewound(Conflict):
+    """What a cursor had read was taken back by a rewind.
+
+    Args:
+        job_id: the job.
+        iteration: the last iteration that stayed: read on after it.
+
+    """
+
+    def __init__(self, job_id: str, iteration: int) -> None:
+        self.job_id, self.iteration = job_id, iteration
+        super().__init__(
+            f"job {job_id} went back to iteration {iteration}: forget the rows after it and "
+            f"read on with from={iteration + 1}"
+        )
 
 
 class FenceLost(Conflict):
