@@ -16,7 +16,7 @@ from cli.stack.cluster import SUPERUSER, Cluster, server_environment
 from cli.stack.errors import FolderUnusable, ServerFailed
 from cli.stack.folder import LOOPBACK
 from cli.stack.logs import last_lines
-from cli.stack.process import spawn
+from cli.stack.process import Record, spawn
 from cli.stack.server import Server
 from cli.stack.upgrade import finish_upgrade, old_data, upgrade_cluster
 
@@ -71,20 +71,22 @@ class EmbeddedPostgres(Server):
 
     def end_leftovers(self) -> None:
         super().end_leftovers()
-        self._forget_reused_pid()
+        written = self._written_record()
+        if written is not None and not self.alive and psutil.pid_exists(written.pid):
+            # The number is another process's by now; PostgreSQL, which looks at the number only,
+            # would refuse to start.
+            (self._folder.data / "postmaster.pid").unlink()
 
-    def _forget_reused_pid(self) -> None:
-        """A killed server's pid may since be another process's: PostgreSQL would not start then.
+    def _records(self) -> list[Record]:
+        written = self._written_record()
+        return super()._records() + ([] if written is None else [written])
 
-        Nothing of PostgreSQL works in the folder any more when this is called, so a process of
-        that number is a stranger.
-        """
-        if self.alive:
-            return
-        lock = self._folder.data / "postmaster.pid"
+    def _written_record(self) -> Record | None:
+        """What PostgreSQL itself wrote: pid in the first line, start in the third."""
         with contextlib.suppress(OSError, ValueError, IndexError):
-            if psutil.pid_exists(int(lock.read_text().split()[0])):
-                lock.unlink()
+            lines = (self._folder.data / "postmaster.pid").read_text().splitlines()
+            return Record(int(lines[0]), float(lines[2]))
+        return None
 
     def _prepare(self) -> Account:
         finish_upgrade(self._folder)

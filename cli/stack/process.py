@@ -50,7 +50,7 @@ class Record:
         try:
             found = psutil.Process(self.pid)
             same = abs(found.create_time() - self.started) < _SAME_START_SECONDS
-            return found if same and found.status() != psutil.STATUS_ZOMBIE else None
+            return found if same and not is_gone(found) else None
         except psutil.Error:
             return None
 
@@ -159,14 +159,28 @@ def stop_other(process: psutil.Process, gentle: signal.Signals, patience_seconds
     """The same for a process that is not our child: one that an earlier run left behind."""
     with contextlib.suppress(psutil.Error):
         process.send_signal(gentle)
-        with contextlib.suppress(psutil.TimeoutExpired):
-            process.wait(patience_seconds)
+        if wait_until(lambda: is_gone(process), patience_seconds):
             return
         family = [*process.children(recursive=True), process]
         for member in family:
             with contextlib.suppress(psutil.Error):
                 member.kill()
-        psutil.wait_procs(family, timeout=_KILL_SECONDS)
+        wait_until(lambda: all(is_gone(member) for member in family), _KILL_SECONDS)
+
+
+def is_gone(process: psutil.Process) -> bool:
+    """Whether it does nothing any more; where nobody reaps orphans it stays as a zombie."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return True
+
+
+def name_of(process: psutil.Process) -> str:
+    try:
+        return str(process.name())
+    except psutil.Error:
+        return ""
 
 
 def end_group(leader: int) -> None:
@@ -181,6 +195,6 @@ def working_below(folder: Path, programs: Collection[str]) -> list[psutil.Proces
         if process.info["name"] not in programs:
             continue
         with contextlib.suppress(psutil.Error, OSError):
-            if process.status() != psutil.STATUS_ZOMBIE and Path(process.cwd()).parent == folder:
+            if not is_gone(process) and Path(process.cwd()).parent == folder:
                 found.append(process)
     return found

@@ -8,11 +8,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
 
+import psutil
+
 from cli.stack.accounts import Account
 from cli.stack.errors import ServerFailed
 from cli.stack.folder import ServerFolder, is_free
 from cli.stack.logs import last_lines
-from cli.stack.process import stop_child, stop_other, wait_until, working_below
+from cli.stack.process import (
+    Record,
+    name_of,
+    stop_child,
+    stop_other,
+    wait_until,
+    working_below,
+)
 
 _PORTS_TRIED = 5
 
@@ -84,14 +93,24 @@ class Server(ABC):
         """End a server, or what is left of one, that an earlier run left on this folder."""
         if self.alive:
             return
-        found = working_below(self._folder.root, self.programs)
-        record = self._folder.record
-        first = None if record is None else record.process()
-        # The recorded one before its helpers: it ends them in order.
-        found.sort(key=lambda process: process != first)
-        for process in found:
+        for process in self._leftovers():
             stop_other(process, self.gentle_signal, self.stop_seconds)
         self._folder.forget()
+
+    def _leftovers(self) -> list[psutil.Process]:
+        """The server first: it ends its helpers in order.
+
+        Known by its record; by where it works too, which finds helpers that lost their server,
+        but which a container's root may not ask.
+        """
+        recorded = [record.process() for record in self._records()]
+        found = [process for process in recorded if process is not None]
+        found = [process for process in found if name_of(process) in self.programs]
+        return found + working_below(self._folder.root, self.programs)
+
+    def _records(self) -> list[Record]:
+        record = self._folder.record
+        return [] if record is None else [record]
 
     def _launch_on_a_port(self, account: Account) -> None:
         for left in reversed(range(_PORTS_TRIED)):
