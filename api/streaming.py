@@ -1,0 +1,107 @@
+"""Answers that are longer than memory: written piece by piece while they are read."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import anyio
+from fastapi.concurrency import run_in_threadpool
+from sqlalchemy import Connection
+from starlette.responses import StreamingResponse
+from starlette.types import Message, Receive, Scope, Send
+
+from api.connections import Connections
+
+Piece = TypeVar("Piece")
+
+# A client that takes nothing for so long loses its stream: others wait for its connection.
+STALLED_CLIENT_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Writing(Generic[Piece]):
+    """How pieces become the answer's bytes.
+
+    Attributes:
+        piece: turns a piece into bytes; runs in the threadpool.
+        head: what stands before the first piece.
+
+    """
+
+    piece: Callable[[Piece], bytes]
+    media_type: str
+    head: bytes = b""
+
+
+class PieceStream(StreamingResponse, Generic[Piece]):
+    """Streams pieces, and closes what they are read from however the answer ends.
+
+    The next piece is read while the one before is written as text and sent.
+
+    Args:
+        pieces: a blocking iterator; it is advanced in the threadpool.
+        writing: how a piece becomes bytes.
+        resources: closed when the answer is sent, its client has left, or it failed.
+        headers: more headers of the answer.
+
+    """
+
+    def __init__(
+        self,
+        pieces: Iterator[Piece],
+        writing: Writing[Piece],
+        resources: AsyncExitStack,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(self._body(), media_type=writing.media_type, headers=headers)
+        self._pieces, self._writing, self._resources = pieces, writing, resources
+        self._reading: asyncio.Future[Piece | None] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_in_time(message: Message) -> None:
+            with anyio.fail_after(STALLED_CLIENT_SECONDS):
+                await send(message)
+
+        try:
+            await super().__call__(scope, receive, send_in_time)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._close()
+
+    async def _body(self) -> AsyncIterator[bytes]:
+        if self._writing.head:
+            yield self._writing.head
+        piece = await asyncio.shield(self._start_reading())
+        while piece is not None:
+            following = self._start_reading()
+            yield await run_in_threadpool(self._writing.piece, piece)
+            piece = await asyncio.shield(following)
+
+    def _start_reading(self) -> asyncio.Future[Piece | None]:
+        self._reading = asyncio.ensure_future(run_in_threadpool(next, self._pieces, None))
+        return self._reading
+
+    async def _close(self) -> None:
+        if self._reading is not None:
+            # A thread may still use the connection: wait for it, whatever it brings.
+            await asyncio.wait([self._reading])
+            if not self._reading.cancelled():
+                self._reading.exception()
+        await self._resources.aclose()
+
+
+async def stream_snapshot(
+    connections: Connections,
+    start: Callable[[Connection], Iterator[Piece]],
+    writing: Writing[Piece],
+) -> PieceStream[Piece]:
+    """Begin to read in a snapshot of the database that lives as long as the answer.
+
+    What `start`, which runs in the threadpool, raises is raised here, before anything is sent.
+    """
+    async with AsyncExitStack() as resources:
+        connection = await resources.enter_async_context(connections.snapshot())
+        pieces = await run_in_threadpool(start, connection)
+        return PieceStream(pieces, writing, resources.pop_all())
