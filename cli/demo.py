@@ -111,7 +111,7 @@ def run_demo(home: Path, port: int, settings: Settings) -> int:
         other = next(candidate for candidate in range(port + 1, 65536) if is_free(candidate))
         raise DemoRefused(
             f"Port {taken.port} is taken by another process. Stop that one, or run "
-            f"`{_gradbook()} demo --port {other}`."
+            f"`{_command('demo', home, other, settings)}`."
         ) from None
     if faults := outcome.faults():
         raise DemoWrong("; ".join(faults))
@@ -221,12 +221,17 @@ def _psql(stack: Stack, home: Path) -> str:
 
 def _up_command(home: Path, port: int, settings: Settings) -> str:
     """What serves this home on this port again."""
+    command = _command("up", home, port, settings)
+    return "make up" if command == f"{_gradbook()} up" else command
+
+
+def _command(name: str, home: Path, port: int, settings: Settings) -> str:
     options = []
     if home.absolute() != settings.home.absolute():
         options += ["--home", shlex.quote(str(home))]
     if port != DEFAULT_PORT:
         options += ["--port", str(port)]
-    return " ".join([_gradbook(), "up", *options]) if options else "make up"
+    return " ".join([_gradbook(), name, *options])
 
 
 def _gradbook() -> str:
