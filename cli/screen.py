@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import typer
 from rich.console import Console
@@ -78,5 +78,7 @@ def age(moment: str | None) -> str:
     """How long ago an RFC 3339 time was, by this machine's clock."""
     if moment is None:
         return "-"
-    seconds = (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
-    return f"{duration(max(seconds, 0.0))} ago"
+    passed = max(datetime.now(UTC) - datetime.fromisoformat(moment), timedelta())
+    if passed.days > 1:
+        return f"{passed.days} days ago"
+    return f"{duration(passed.total_seconds())} ago"
