@@ -1,0 +1,103 @@
+"""Pydantic's errors as breaches: places in what was sent, and messages that name a cure."""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from models.domain.errors import Breach, Location
+from models.domain.spec.job import JobSpec
+from models.domain.spec.names import parts_in, unknown_choice, unknown_field
+from models.domain.spec.part import TAG, UNKNOWN_KIND, UNKNOWN_NAME, Keyed, Part
+
+MOST_BREACHES: Final = 100
+LONGEST_KEY: Final = 100
+
+_WORDS: Final = (
+    (re.compile(r"^Value error, "), ""),
+    (re.compile(r"^Input should be a valid integer$"), "a whole number is expected"),
+    (re.compile(r"^Input should be a valid number$"), "a number is expected"),
+    (re.compile(r"^Input should be a valid string$"), "text is expected"),
+    (re.compile(r"^Input should be a valid boolean$"), "true or false is expected"),
+    (re.compile(r"^Input should be a valid (tuple|list)$"), "a list is expected"),
+    (re.compile(r"^Input should be a valid dictionary.*$"), "an object is expected"),
+    (re.compile(r"^Input should be "), "must be "),
+    (re.compile(r"^(String|Tuple|List|Dictionary) should "), "should "),
+)
+
+
+def breaches_of(error: ValidationError) -> list[Breach]:
+    """At most MOST_BREACHES of its errors, in the order in which they were found."""
+    details = error.errors(include_url=False)
+    # A default that is worked out from a field which is itself wrong is no second mistake.
+    real = [each for each in details if each["type"] != "default_factory_not_called"]
+    return [_breach(each) for each in real[:MOST_BREACHES]]
+
+
+def _breach(error: ErrorDetails) -> Breach:
+    loc, part = _placed(error["loc"])
+    kind = error["type"]
+    if kind == "extra_forbidden":
+        return Breach(loc, unknown_field(str(error["loc"][-1]), part))
+    if kind == "missing":
+        return Breach(loc, "is required")
+    if kind == UNKNOWN_NAME:
+        return _unknown_name(loc, error)
+    if kind == UNKNOWN_KIND:
+        return _unknown_kind(loc, error)
+    if kind == "literal_error" and isinstance(error["input"], str):
+        names = re.findall(r"'([^']*)'", str(error.get("ctx", {}).get("expected", "")))
+        if error["loc"][-1] == TAG + "word":
+            return Breach(loc, f'"{names[0]}" is the only word that can stand here')
+        return Breach(loc, unknown_choice(error["input"], names))
+    return Breach(loc, _in_our_words(error["msg"]))
+
+
+def _unknown_name(loc: Location, error: ErrorDetails) -> Breach:
+    names, value = error["msg"].split(", "), error["input"]
+    if not isinstance(value, dict):
+        return Breach(loc, f'an object with a name is expected: {{"name": "{names[0]}"}}')
+    name = value.get("name")
+    if name is None:
+        return Breach((*loc, "name"), f"is required: one of {', '.join(names)}")
+    if not isinstance(name, str):
+        return Breach((*loc, "name"), f"text is expected: one of {', '.join(names)}")
+    return Breach((*loc, "name"), unknown_choice(name, names))
+
+
+def _unknown_kind(loc: Location, error: ErrorDetails) -> Breach:
+    kinds, value = error["msg"].split(", "), error["input"]
+    if isinstance(value, dict) and len(value) == 1:
+        key = str(next(iter(value)))
+        return Breach((*loc, key[:LONGEST_KEY]), unknown_choice(key, kinds))
+    if isinstance(value, str) and value in kinds:
+        return Breach(loc, f'an object is expected: {{"{value}": {{…}}}}')
+    return Breach(loc, f'an object with one key, its kind, is expected: {{"{kinds[0]}": {{…}}}}')
+
+
+def _placed(loc: Iterable[str | int]) -> tuple[Location, type[Part]]:
+    """The place without pydantic's union tags, and the part that it lies in."""
+    place: list[str | int] = []
+    part: type[Part] = JobSpec
+    choices: dict[str, type[Part]] = {}
+    for segment in loc:
+        if isinstance(segment, int):
+            place.append(segment)
+        elif segment.startswith(TAG):
+            part = choices.get(segment, part)
+            if issubclass(part, Keyed) and segment in choices:
+                place.append(part.kind)
+        else:
+            place.append(segment[:LONGEST_KEY])
+            field = part.model_fields.get(segment)
+            choices = parts_in(field.annotation) if field else {}
+            part = choices.get("", part)
+    return tuple(place), part
+
+
+def _in_our_words(message: str) -> str:
+    for pattern, replacement in _WORDS:
+        message = pattern.sub(replacement, message)
+    return message
