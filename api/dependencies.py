@@ -9,6 +9,7 @@ from fastapi.concurrency import run_in_threadpool
 from sqlalchemy import Connection, Engine
 
 from api.connections import Connections
+from api.lookout import Lookout
 from api.tickets import Tickets
 from foundation.settings import Settings
 
@@ -21,6 +22,7 @@ class Parts:
     engine: Engine
     connections: Connections
     streams: Connections
+    lookout: Lookout
     tickets: Tickets
 
 

@@ -9,6 +9,9 @@ from sqlalchemy import exc as database_errors
 
 from api.connections import Connections
 from api.dependencies import Parts
+from api.documents import install_document
+from api.lookout import Lookout
+from api.pages import install_pages
 from api.problems import install_problem_handlers
 from api.routes import include_routes
 from api.tickets import Tickets
@@ -36,9 +39,18 @@ def create_app(settings: Settings) -> FastAPI:
         parts.engine.dispose()
         parts.streams.engine.dispose()
 
-    app = FastAPI(title="Gradbook", version="1", description=DESCRIPTION, lifespan=lifespan)
+    app = FastAPI(
+        title="Gradbook",
+        version="1",
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
     install_problem_handlers(app)
+    install_pages(app)
     include_routes(app)
+    install_document(app)
     return app
 
 
@@ -64,4 +76,12 @@ def _open_parts(settings: Settings) -> Parts:
     streams = make_engine(
         settings.database, application_name="gradbook api streams", statement_timeout=True
     )
-    return Parts(settings, engine, Connections(engine, size), Connections(streams, size), tickets)
+    connections = Connections(engine, size)
+    return Parts(
+        settings=settings,
+        engine=engine,
+        connections=connections,
+        streams=Connections(streams, size),
+        lookout=Lookout(connections),
+        tickets=tickets,
+    )

@@ -3,11 +3,15 @@
 from importlib import import_module
 from importlib.util import find_spec
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
+
+from api.known_parameters import check_parameters
 
 ROUTES = (
     "plan",
     "jobs",
+    "steering",
+    "watching",
     "iterations",
     "epochs",
     "layers",
@@ -22,5 +26,12 @@ ROUTES = (
 
 def include_routes(app: FastAPI) -> None:
     for name in ROUTES:
+        if name in {"plan", "jobs"} and not find_spec("models.domain.plan"):
+            continue
         if find_spec(f"api.routes.{name}"):  # until all of them are written
-            app.include_router(import_module(f"api.routes.{name}").router)
+            app.include_router(
+                import_module(f"api.routes.{name}").router,
+                dependencies=[Depends(check_parameters)],
+            )
+    # These answer one thing whatever their parameters are.
+    app.include_router(import_module("api.routes.later").router)

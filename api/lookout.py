@@ -1,0 +1,65 @@
+"""Waiting for a job to change: one look at the database for all who wait, none while nobody does.
+
+A client that waits holds neither a thread nor a connection, only a future.
+"""
+
+import asyncio
+import contextlib
+from typing import NamedTuple
+from uuid import UUID
+
+from fastapi.concurrency import run_in_threadpool
+from sqlalchemy import exc as database_errors
+
+from api.connections import Connections, Overloaded
+from services.standing import Standing, standings
+
+LOOK_SECONDS = 0.2
+
+
+class _Waiter(NamedTuple):
+    job_id: UUID
+    seen: Standing
+    told: asyncio.Future[None]
+
+
+class Lookout:
+    """Tells those who wait for a job when its state or epoch is another, or the job is gone.
+
+    Args:
+        connections: of this process; each look takes a turn among them.
+
+    """
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+        self._waiters: set[_Waiter] = set()
+        self._task: asyncio.Task[None] | None = None
+
+    async def changed(self, job_id: UUID, seen: Standing, seconds: float) -> None:
+        """Return once the job stands otherwise than was seen, or after so many seconds."""
+        waiter = _Waiter(job_id, seen, asyncio.get_running_loop().create_future())
+        self._waiters.add(waiter)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._look_on())
+        try:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(waiter.told, seconds)
+        finally:
+            self._waiters.discard(waiter)
+
+    async def _look_on(self) -> None:
+        while self._waiters:
+            await asyncio.sleep(LOOK_SECONDS)
+            # Away or crowded: those who wait go on waiting until their own time is over.
+            with contextlib.suppress(database_errors.SQLAlchemyError, Overloaded):
+                await self._look()
+
+    async def _look(self) -> None:
+        waiters = list(self._waiters)
+        async with self._connections.snapshot() as connection:
+            ids = list({waiter.job_id for waiter in waiters})
+            now = await run_in_threadpool(standings, connection, ids)
+        for waiter in waiters:
+            if now.get(waiter.job_id) != waiter.seen and not waiter.told.done():
+                waiter.told.set_result(None)

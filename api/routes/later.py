@@ -1,0 +1,40 @@
+"""What the contract names and a later release builds: each says so, and does nothing."""
+
+from fastapi import APIRouter
+
+from api.documents import problems
+from models.domain.errors import NotBuilt
+
+router = APIRouter()
+
+LATER = (
+    ("GET", "/v1/jobs/{job_id}/curve", "get_curve"),
+    ("GET", "/v1/curves", "get_curves"),
+    ("GET", "/v1/export", "export_jobs"),
+    ("POST", "/v1/jobs/{job_id}/archive", "archive_job"),
+    ("POST", "/v1/jobs/{job_id}/pause", "pause_job"),
+    ("POST", "/v1/jobs/{job_id}/resume", "resume_job"),
+    ("POST", "/v1/jobs/{job_id}/retry", "retry_job"),
+    ("POST", "/v1/datasets", "upload_dataset"),
+    ("GET", "/metrics", "get_metrics"),
+)
+
+
+def _add(method: str, path: str, operation_id: str) -> None:
+    async def say_so() -> None:
+        raise NotBuilt(f"{method} {path}")
+
+    router.add_api_route(
+        path,
+        say_so,
+        methods=[method],
+        operation_id=operation_id,
+        summary="Not built yet",
+        tags=["later"],
+        status_code=501,
+        responses=problems(NotBuilt),
+    )
+
+
+for each in LATER:
+    _add(*each)

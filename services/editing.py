@@ -1,0 +1,43 @@
+"""Changing what may be changed of a job that is there: a JSON merge patch (RFC 7396)."""
+
+from uuid import UUID
+
+from sqlalchemy import Connection, select, update
+
+from models.domain.errors import MoveForbidden
+from models.domain.lifecycle import State
+from models.schemas.job_patch import EMPTY, merged
+from models.tables import jobs
+from services.lifecycle import Happening, add_events
+from services.steering import lock
+
+PRIORITY_MATTERS = frozenset({State.QUEUED, State.PAUSED})
+
+
+def edit(connection: Connection, job_id: UUID, patch: object) -> None:
+    """Change a job's name, notes, tags or priority; an `edited` event for each that changed.
+
+    Raises:
+        SpecInvalid: the patch names another field, or breaks a field's rule.
+        JobMissing: there is no such job.
+        MoveForbidden: it asks for another priority where the job does not wait any more.
+
+    """
+    key, state = lock(connection, job_id)
+    fields = select(*(jobs.c[name] for name in EMPTY)).where(jobs.c.key == key)
+    before = dict(connection.execute(fields).mappings().one())
+    after = merged(patch, before)
+    changed = {name: value for name, value in after.items() if value != before[name]}
+    if not changed:
+        return
+    if "priority" in changed and state not in PRIORITY_MATTERS:
+        raise MoveForbidden(str(job_id), state, "change the priority of")
+    connection.execute(update(jobs).where(jobs.c.key == key).values(**changed))
+    add_events(
+        connection,
+        key,
+        [
+            Happening("edited", None, {"field": name, "from": before[name], "to": value})
+            for name, value in changed.items()
+        ],
+    )

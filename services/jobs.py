@@ -1,0 +1,118 @@
+"""Jobs as they stand: the rows of `jobs`, `progress` and `summaries` together."""
+
+from collections.abc import Collection, Sequence
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, select
+
+from models.domain.errors import JobMissing
+from models.schemas.job import Job, JobItem
+from models.tables import attempts, jobs, progress, summaries
+from services.job_view import job_item, whole_job
+from services.queueing import waits
+
+JobRow = Row[Any]
+
+
+class Part(StrEnum):
+    """What a list leaves out of its items unless `include=` names it."""
+
+    ATTEMPTS = "attempts"
+    NETWORK = "plan.network"
+    TRACEBACK = "error.traceback"
+
+
+EVERYTHING = frozenset(Part)
+
+
+def find_job(connection: Connection, job_id: UUID) -> Job:
+    """Read one job with all that belongs to it.
+
+    Needs several statements: give it a snapshot where they have to agree.
+
+    Raises:
+        JobMissing: there is no such job.
+
+    """
+    found = find_jobs(connection, [job_id])
+    if not found:
+        raise JobMissing(str(job_id))
+    return found[0]
+
+
+def find_jobs(connection: Connection, ids: Sequence[UUID]) -> list[Job]:
+    """Read jobs with all that belongs to them, in the order of their ids."""
+    rows = connection.execute(
+        select_jobs(EVERYTHING).where(jobs.c.id.in_(ids)).order_by(jobs.c.key)
+    ).all()
+    place = {job_id: index for index, job_id in enumerate(ids)}
+    tries = _attempts_of(connection, rows)
+    waiting = waits(connection, rows)
+    made = [whole_job(row, tries.get(row.key, []), waiting.get(row.key)) for row in rows]
+    return sorted(made, key=lambda job: place[job.id])
+
+
+def job_items(
+    connection: Connection, rows: Sequence[JobRow], parts: Collection[Part]
+) -> list[JobItem]:
+    """Make a list's items of its rows, in as many statements as one item needs."""
+    tries = _attempts_of(connection, rows) if Part.ATTEMPTS in parts else None
+    waiting = waits(connection, rows)
+    return [
+        job_item(
+            row,
+            None if tries is None else tries.get(row.key, []),
+            waiting.get(row.key),
+            with_traceback=Part.TRACEBACK in parts,
+        )
+        for row in rows
+    ]
+
+
+def find_key(connection: Connection, job_id: UUID) -> int:
+    """Look up the number that the job's rows carry.
+
+    Raises:
+        JobMissing: there is no such job.
+
+    """
+    query = select(jobs.c.key).where(jobs.c.id == job_id)
+    key: int | None = connection.execute(query).scalar_one_or_none()
+    if key is None:
+        raise JobMissing(str(job_id))
+    return key
+
+
+def select_jobs(parts: Collection[Part]) -> Select[Any]:
+    """Select what a job's answer is made of; what is left out does not leave the database."""
+    plan: ColumnElement[Any] = jobs.c.plan
+    error: ColumnElement[Any] = jobs.c.error
+    if Part.NETWORK not in parts:
+        plan = (jobs.c.plan - "network").label("plan")
+    if Part.TRACEBACK not in parts:
+        error = (jobs.c.error - "traceback").label("error")
+    others = (column for column in jobs.c if column.name not in {"plan", "error"})
+    return (
+        select(
+            *others,
+            plan,
+            error,
+            *(column for column in progress.c if column.name != "job_key"),
+            *(column for column in summaries.c if column.name != "job_key"),
+        )
+        .join(progress, progress.c.job_key == jobs.c.key)
+        .join(summaries, summaries.c.job_key == jobs.c.key)
+    )
+
+
+def _attempts_of(connection: Connection, rows: Sequence[JobRow]) -> dict[int, list[JobRow]]:
+    keys = [row.key for row in rows]
+    found: dict[int, list[JobRow]] = {key: [] for key in keys}
+    query = select(*(column for column in attempts.c if column.name != "environment"))
+    for attempt in connection.execute(
+        query.where(attempts.c.job_key.in_(keys)).order_by(attempts.c.number)
+    ):
+        found[attempt.job_key].append(attempt)
+    return found

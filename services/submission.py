@@ -1,0 +1,152 @@
+"""Submitting jobs: the spec is checked and planned first, then all of it is one transaction."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from models.domain.plan import Plan, make_plan
+from sqlalchemy import Connection, insert, select
+
+from foundation.ids import new_id
+from foundation.settings import LimitsSettings
+from models.domain.errors import Breach, SpecInvalid
+from models.domain.lifecycle import State
+from models.domain.spec import JobSpec, parse_spec, resolve, spec_sha256
+from models.schemas.job import Job
+from models.tables import jobs, progress, summaries
+from services.jobs import find_jobs
+from services.lifecycle import Happening, write_events
+
+MOST_IN_A_BATCH = 100
+MOST_SAME = 20
+"""How many jobs with the same spec a plan names, newest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A job that could be made: checked, with every default filled in, and planned."""
+
+    spec: JobSpec
+    resolved: dict[str, Any]
+    sha256: str
+    plan: Plan
+
+
+def draft_job(raw: object, limits: LimitsSettings) -> Draft:
+    """Check a spec and plan it; touches no database.
+
+    Raises:
+        SpecInvalid: it breaks a rule.
+
+    """
+    spec = parse_spec(raw)
+    return Draft(spec, resolve(spec), spec_sha256(spec), make_plan(spec, limits))
+
+
+def draft_batch(raw: object, limits: LimitsSettings) -> list[Draft]:
+    """Check and plan each spec of `{"items": [spec, …]}`.
+
+    Raises:
+        SpecInvalid: any of them breaks a rule; names every breach, with the item's number.
+
+    """
+    drafts: list[Draft] = []
+    breaches: list[Breach] = []
+    for index, item in enumerate(_items(raw)):
+        try:
+            drafts.append(draft_job(item, limits))
+        except SpecInvalid as error:
+            breaches += [Breach(("items", index, *each.loc), each.msg) for each in error.breaches]
+    if breaches:
+        raise SpecInvalid(breaches)
+    return drafts
+
+
+def submit(connection: Connection, drafts: Sequence[Draft]) -> list[Job]:
+    """Make the drafts queued jobs, in their order.
+
+    Raises:
+        SpecInvalid: a `parent` does not exist.
+
+    """
+    _check_parents(connection, drafts)
+    ids = [new_id() for _ in drafts]
+    keys = (
+        connection.execute(
+            insert(jobs).returning(jobs.c.key, sort_by_parameter_order=True),
+            [
+                _columns(connection, job_id, draft)
+                for job_id, draft in zip(ids, drafts, strict=True)
+            ],
+        )
+        .scalars()
+        .all()
+    )
+    # Their first event is number 1.
+    connection.execute(insert(progress), [{"job_key": key, "last_event": 1} for key in keys])
+    connection.execute(insert(summaries), [{"job_key": key} for key in keys])
+    for key in keys:
+        born = Happening("state", None, {"from": None, "to": str(State.QUEUED)})
+        write_events(connection, key, [born], first=1)
+    return find_jobs(connection, ids)
+
+
+def show_plan(connection: Connection, draft: Draft) -> dict[str, Any]:
+    """The plan as the API shows it: with the ids of jobs that have the same `spec_sha256`."""
+    same = (
+        select(jobs.c.id)
+        .where(jobs.c.spec_sha256 == draft.sha256)
+        .order_by(jobs.c.key.desc())
+        .limit(MOST_SAME)
+    )
+    plan: dict[str, Any] = draft.plan.model_dump(mode="json")
+    plan["same_as"] = [str(job_id) for job_id in connection.execute(same).scalars()]
+    return plan
+
+
+def _items(raw: object) -> list[object]:
+    if not isinstance(raw, dict):
+        raise SpecInvalid([Breach((), 'a batch is {"items": [spec, …]}')])
+    breaches = [Breach((name,), "unknown field") for name in raw if name != "items"]
+    items: list[object] | None = raw.get("items")
+    if not isinstance(items, list) or not 1 <= len(items) <= MOST_IN_A_BATCH:
+        breaches.append(Breach(("items",), f"a list of 1 to {MOST_IN_A_BATCH} specs"))
+    if breaches or items is None:
+        raise SpecInvalid(breaches)
+    return items
+
+
+def _check_parents(connection: Connection, drafts: Sequence[Draft]) -> None:
+    wanted = {UUID(str(draft.spec.parent)) for draft in drafts if draft.spec.parent is not None}
+    if not wanted:
+        return
+    known = set(connection.execute(select(jobs.c.id).where(jobs.c.id.in_(wanted))).scalars())
+    alone = len(drafts) == 1
+    breaches = [
+        Breach(("parent",) if alone else ("items", index, "parent"), "there is no such job")
+        for index, draft in enumerate(drafts)
+        if draft.spec.parent is not None and UUID(str(draft.spec.parent)) not in known
+    ]
+    if breaches:
+        raise SpecInvalid(breaches)
+
+
+def _columns(connection: Connection, job_id: UUID, draft: Draft) -> dict[str, Any]:
+    spec = draft.spec
+    return {
+        "id": job_id,
+        "name": spec.name,
+        "project": spec.project,
+        "queue": spec.queue,
+        "notes": spec.notes,
+        "tags": dict(spec.tags),
+        "parent": spec.parent,
+        "priority": spec.priority,
+        "max_attempts": spec.max_attempts,
+        "device": spec.device,
+        "spec": draft.resolved,
+        "spec_sha256": draft.sha256,
+        "plan": show_plan(connection, draft),
+        "reproducible": spec.deterministic,
+    }
