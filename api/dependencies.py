@@ -9,6 +9,7 @@ from fastapi.concurrency import run_in_threadpool
 from sqlalchemy import Connection, Engine
 
 from api.connections import Connections
+from api.health import Health
 from api.lookout import Lookout
 from api.tickets import Tickets
 from foundation.settings import Settings
@@ -24,6 +25,7 @@ class Parts:
     streams: Connections
     lookout: Lookout
     tickets: Tickets
+    health: Health
 
 
 def parts(request: Request) -> Parts:

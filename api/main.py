@@ -10,6 +10,7 @@ from sqlalchemy import exc as database_errors
 from api.connections import Connections
 from api.dependencies import Parts
 from api.documents import install_document
+from api.health import Health
 from api.lookout import Lookout
 from api.pages import install_pages
 from api.problems import install_problem_handlers
@@ -38,6 +39,7 @@ def create_app(settings: Settings) -> FastAPI:
         parts.tickets.stop()
         parts.engine.dispose()
         parts.streams.engine.dispose()
+        parts.health.close()
 
     app = FastAPI(
         title="Gradbook",
@@ -84,4 +86,5 @@ def _open_parts(settings: Settings) -> Parts:
         streams=Connections(streams, size),
         lookout=Lookout(connections),
         tickets=tickets,
+        health=Health(settings),
     )

@@ -1,9 +1,11 @@
 """Questions to things that may hang: asked once at a time, answered in time or given up."""
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Generic, TypeVar
 
 Answer = TypeVar("Answer")
@@ -36,40 +38,28 @@ class Probe(Generic[Answer]):
 
         """
         if self._asked is None or (self._asked.done() and self._stale()):
-            self._asked = self._start()
+            self._asked = asyncio.get_running_loop().create_future()
+            thread = threading.Thread(
+                target=self._run, args=(self._asked,), name="probe", daemon=True
+            )
+            thread.start()
         return await asyncio.wait_for(asyncio.shield(self._asked), seconds)
 
     def _stale(self) -> bool:
         return time.monotonic() - self._answered_at > FRESH_SECONDS
 
-    def _start(self) -> asyncio.Future[Answer]:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Answer] = loop.create_future()
-
-        def settle(give: Callable[[], None]) -> None:
-            self._answered_at = time.monotonic()
-            if not future.cancelled():
-                give()
-                # One that nobody waited for any more is no error of the loop's.
-                future.exception()
-
-        def run() -> None:
-            try:
-                found = self._ask()
-            except Exception as error:  # noqa: BLE001 - a thread's edge: the asker gets it
-                give = _raiser(future, error)
-            else:
-                give = _setter(future, found)
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(settle, give)
-
-        threading.Thread(target=run, name="probe", daemon=True).start()
-        return future
+    def _run(self, asked: asyncio.Future[Answer]) -> None:
+        try:
+            settle = partial(asked.set_result, self._ask())
+        except Exception as error:  # noqa: BLE001 - a thread's edge: the asker gets it
+            settle = partial(asked.set_exception, error)
+        self._answered_at = time.monotonic()
+        # The loop may have ended while the question hung.
+        with contextlib.suppress(RuntimeError):
+            asked.get_loop().call_soon_threadsafe(_settle, asked, settle)
 
 
-def _setter(future: asyncio.Future[Answer], found: Answer) -> Callable[[], None]:
-    return lambda: future.set_result(found)
-
-
-def _raiser(future: asyncio.Future[Answer], error: Exception) -> Callable[[], None]:
-    return lambda: future.set_exception(error)
+def _settle(asked: asyncio.Future[Answer], settle: Callable[[], None]) -> None:
+    settle()
+    # Read once, an error that nobody waits for any more is no complaint of the loop's.
+    asked.exception()

@@ -1,0 +1,30 @@
+"""Each layer's share of the error."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+
+from api.dependencies import SnapshotDependency
+from api.parameters import Cursor, JobId
+from api.row_formats import page_json
+from models.schemas.readings import LayerPage
+from services.layers import MOST_PAGE_ROWS, PAGE_ROWS, read_layers
+
+router = APIRouter(prefix="/v1", tags=["book"])
+
+
+@router.get(
+    "/jobs/{job_id}/layers",
+    responses={200: {"model": LayerPage, "description": "Columns of readings."}},
+    response_class=Response,
+)
+def get_layers(
+    connection: SnapshotDependency,
+    job_id: JobId,
+    limit: Annotated[int, Query(ge=1, le=MOST_PAGE_ROWS)] = PAGE_ROWS,
+    cursor: Cursor = None,
+) -> Response:
+    """Read columns of readings: a row a measured iteration and layer."""
+    page = read_layers(connection, job_id, limit, cursor)
+    rest = {"every": page.every, "next_cursor": page.next_cursor}
+    return Response(page_json(page.columns, rest), media_type="application/json")

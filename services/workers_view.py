@@ -1,0 +1,61 @@
+"""Reading the fleet, and the projects it works for."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, func, select
+from sqlalchemy.dialects.postgresql import aggregate_order_by
+
+from models.domain.errors import CursorInvalid
+from models.schemas.catalogue import Project, ProjectList, Worker
+from models.tables import attempts, jobs, workers
+from services.cursors import decode_cursor, encode_cursor, list_name
+from services.fleet import fresh
+
+
+def list_workers(connection: Connection) -> Sequence[Worker]:
+    """List the workers by name, each with the jobs that it runs."""
+    running = (
+        select(func.coalesce(func.array_agg(aggregate_order_by(jobs.c.id, attempts.c.slot)), "{}"))
+        .join(attempts, attempts.c.job_key == jobs.c.key)
+        .where(attempts.c.worker == workers.c.name, attempts.c.ended_at.is_(None))
+        .scalar_subquery()
+    )
+    rows = connection.execute(select(workers, running.label("running")).order_by(workers.c.name))
+    return [Worker.model_validate(row) for row in rows]
+
+
+def count_workers(connection: Connection) -> int:
+    """Count the workers that were seen lately."""
+    return connection.execute(select(func.count()).select_from(workers).where(fresh())).scalar_one()
+
+
+def list_projects(connection: Connection, limit: int, cursor: str | None) -> ProjectList:
+    """List the projects that have jobs, by name.
+
+    Raises:
+        CursorInvalid: the cursor is not one of this list.
+
+    """
+    name = list_name("projects")
+    rows = connection.execute(
+        select(jobs.c.project.label("name"), func.count().label("jobs"))
+        .where(jobs.c.project > _after(name, cursor))
+        .group_by(jobs.c.project)
+        .order_by(jobs.c.project)
+        .limit(limit + 1)
+    ).all()
+    items = [Project.model_validate(row) for row in rows[:limit]]
+    more = len(rows) > limit
+    return ProjectList(
+        items=items, next_cursor=encode_cursor(name, items[-1].name) if more else None
+    )
+
+
+def _after(name: str, cursor: str | None) -> str:
+    if cursor is None:
+        return ""
+    match decode_cursor(name, cursor):
+        case str(project):
+            return project
+        case _:
+            raise CursorInvalid
