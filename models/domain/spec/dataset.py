@@ -51,7 +51,11 @@ class Synthetic(Part):
     """Samples that the trainer makes up from `split_seed`: learnable, of any shape."""
 
     name: Literal["synthetic"]
-    shape: Annotated[tuple[Size, ...], Field(strict=False, min_length=1, max_length=3)] = (1, 28, 28)
+    shape: Annotated[tuple[Size, ...], Field(strict=False, min_length=1, max_length=3)] = (
+        1,
+        28,
+        28,
+    )
     classes: Annotated[int, Field(ge=2, le=1_000_000)] = 10
     resize: Resize | None = None
     normalize: bool = True

@@ -31,8 +31,7 @@ JobId = Annotated[
 ]
 
 BatchSize = Annotated[
-    Annotated[Positive, Tag("\0number")]
-    | Annotated[Literal["full"], Tag("\0word")],
+    Annotated[Positive, Tag("\0number")] | Annotated[Literal["full"], Tag("\0word")],
     by_type(number=int, word=str),
 ]
 

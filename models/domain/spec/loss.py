@@ -16,7 +16,8 @@ class Loss(Part):
     label_smoothing: Annotated[float, Field(ge=0, le=1)] = 0.0
     weight: (
         Annotated[
-            Annotated[ClassWeights, Tag("\0numbers")] | Annotated[Literal["balanced"], Tag("\0word")],
+            Annotated[ClassWeights, Tag("\0numbers")]
+            | Annotated[Literal["balanced"], Tag("\0word")],
             by_type(numbers=(list, tuple), word=str),
         ]
         | None

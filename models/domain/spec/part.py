@@ -46,10 +46,7 @@ class Part(BaseModel):
 
     def options(self) -> dict[str, Any]:
         """Its fields, JSON-ready, every default filled in."""
-        return {
-            name: _plain(getattr(self, name))
-            for name in type(self).model_fields
-        }
+        return {name: _plain(getattr(self, name)) for name in type(self).model_fields}
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - a field's value can be anything JSON has

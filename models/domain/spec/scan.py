@@ -60,4 +60,9 @@ def _storable(text: str) -> bool:
 
 def _shown(key: object) -> str:
     """The key as a place can show it: short, and free of what can't be sent back."""
-    return str(key)[:100].encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return (
+        str(key)[:100]
+        .encode("utf-8", "replace")
+        .decode()
+        .replace("\0", "\N{REPLACEMENT CHARACTER}")
+    )
