@@ -6,17 +6,19 @@ connections find no thread to go on with. So a request first takes one of as man
 there are connections, on the event loop, and then finds a connection free.
 """
 
+import threading
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, asynccontextmanager
 
 import anyio
-from fastapi.concurrency import contextmanager_in_threadpool
+import anyio.to_thread
 from sqlalchemy import Connection, Engine
 
 from models.domain.errors import GradbookError
 from services.database import snapshot, transaction
 
 PATIENCE_SECONDS = 5.0
+OPENING_SECONDS = 4.0
 
 
 class Overloaded(GradbookError):
@@ -26,27 +28,36 @@ class Overloaded(GradbookError):
         super().__init__(f"no database connection became free within {PATIENCE_SECONDS:g} s")
 
 
+class DatabaseSilent(GradbookError):
+    """The database takes connections and says nothing: it was stopped, or cut off."""
+
+    def __init__(self) -> None:
+        super().__init__(f"the database did not answer within {OPENING_SECONDS:g} s")
+
+
 class Connections:
     """One process's connections; built inside the event loop that uses it."""
 
     def __init__(self, engine: Engine, turns: int) -> None:
         self.engine = engine
         self._turns = anyio.CapacityLimiter(turns)
+        # Ending a transaction must never wait for those who begin one.
+        self._exits = anyio.CapacityLimiter(turns)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """Read and write; committed at the end, rolled back where it raises."""
-        async with self._turn(transaction(self.engine)) as connection:
+        async with self._turn(), self._opened(transaction(self.engine)) as connection:
             yield connection
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Connection]:
         """Read only, and all reads see the same moment."""
-        async with self._turn(snapshot(self.engine)) as connection:
+        async with self._turn(), self._opened(snapshot(self.engine)) as connection:
             yield connection
 
     @asynccontextmanager
-    async def _turn(self, opened: AbstractContextManager[Connection]) -> AsyncIterator[Connection]:
+    async def _turn(self) -> AsyncIterator[None]:
         # A borrower of its own: one request may take two turns, one after the other.
         borrower = object()
         try:
@@ -55,7 +66,66 @@ class Connections:
         except TimeoutError:
             raise Overloaded from None
         try:
-            async with contextmanager_in_threadpool(opened) as connection:
-                yield connection
+            yield
         finally:
             self._turns.release_on_behalf_of(borrower)
+
+    @asynccontextmanager
+    async def _opened(
+        self, context: AbstractContextManager[Connection]
+    ) -> AsyncIterator[Connection]:
+        connection = await _Opening(context).wait()
+        try:
+            yield connection
+        except BaseException as error:
+            with anyio.CancelScope(shield=True):
+                await self._in_exit(context, error)
+            raise
+        else:
+            with anyio.CancelScope(shield=True):
+                await self._in_exit(context, None)
+
+    async def _in_exit(
+        self, context: AbstractContextManager[Connection], error: BaseException | None
+    ) -> None:
+        kind, trace = (type(error), error.__traceback__) if error else (None, None)
+        await anyio.to_thread.run_sync(context.__exit__, kind, error, trace, limiter=self._exits)
+
+
+class _Opening:
+    """Opens a connection in a thread, which is left behind where the database hangs."""
+
+    def __init__(self, context: AbstractContextManager[Connection]) -> None:
+        self._context = context
+        self._settled = threading.Lock()
+        self._connection: Connection | None = None
+        self._given_up = False
+
+    async def wait(self) -> Connection:
+        try:
+            with anyio.fail_after(OPENING_SECONDS):
+                return await anyio.to_thread.run_sync(self._open, abandon_on_cancel=True)
+        except TimeoutError:
+            await self._give_up()
+            raise DatabaseSilent from None
+        except anyio.get_cancelled_exc_class():
+            await self._give_up()
+            raise
+
+    def _open(self) -> Connection:
+        connection = self._context.__enter__()
+        with self._settled:
+            self._connection = connection
+            late = self._given_up
+        if late:
+            self._context.__exit__(None, None, None)
+        return connection
+
+    async def _give_up(self) -> None:
+        """What is open by now is closed here, what opens later by its own thread."""
+        with self._settled:
+            self._given_up = True
+            in_time = self._connection is not None
+        if in_time:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(self._context.__exit__, None, None, None)

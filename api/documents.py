@@ -8,6 +8,7 @@ from pydantic.json_schema import models_json_schema
 
 from api.bodies import PATCH_TYPES
 from api.problems import MEDIA_TYPE, kind_of
+from models.domain.plan import Plan
 from models.domain.spec import JobSpec
 from models.schemas.job import SCHEMA_OF, Problem
 from models.schemas.job_patch import JobPatch
@@ -82,7 +83,7 @@ def _document(app: FastAPI) -> Document:
         [(JobSpec, "validation"), (JobPatch, "validation")], ref_template=REFERENCE
     )
     _, written = models_json_schema(
-        [(Problem, "serialization")], ref_template=REFERENCE
+        [(Plan, "serialization"), (Problem, "serialization")], ref_template=REFERENCE
     )
     schemas.update(read["$defs"])
     schemas.update(written["$defs"])

@@ -16,7 +16,7 @@ from sqlalchemy import exc as database_errors
 from starlette.exceptions import HTTPException
 
 from api.bodies import BodyMalformed, BodyTooLarge, ContentTypeUnsupported
-from api.connections import Overloaded
+from api.connections import DatabaseSilent, Overloaded
 from foundation.logging import get_logger
 from models.domain import errors
 from models.domain.errors import Breach, GradbookError, Invalid
@@ -74,6 +74,7 @@ PROBLEMS: Mapping[type[Exception], Kind] = {
     ),
     errors.NotBuilt: Kind(HTTPStatus.NOT_IMPLEMENTED, "not-built", "This is not built yet"),
     Overloaded: Kind(_UNAVAILABLE, "overloaded", "Too many requests at once", 1),
+    DatabaseSilent: _DATABASE_AWAY,
     database_errors.OperationalError: _DATABASE_AWAY,
     database_errors.InterfaceError: _DATABASE_AWAY,
     database_errors.TimeoutError: _DATABASE_AWAY,
