@@ -1,7 +1,7 @@
 """Files of jobs, what can be trained on, and who trains, as the API shows them."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -25,13 +25,11 @@ class ArtifactList(_Answer):
 
 
 class Dataset(_Answer):
-    """A data set; null stands for what a spec decides."""
-
     name: str
     train_samples: int
     test_samples: int
-    shape: list[int] | None
-    classes: int | None
+    shape: list[int]
+    classes: int
     available: Annotated[bool, Field(description="Its files are there; no download is needed.")]
 
 
@@ -42,8 +40,8 @@ class DatasetList(_Answer):
 
 class Network(_Answer):
     name: str
-    layers: Annotated[int, Field(description="How many layers it has.")]
-    min_size: Annotated[int, Field(description="The least height and width of its input.")]
+    layers: Annotated[list[dict[str, Any]], Field(description="As in a spec, for ten classes.")]
+    min_size: Annotated[tuple[int, int], Field(description="The least height and width.")]
 
 
 class NetworkList(_Answer):
