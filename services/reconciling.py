@@ -45,7 +45,7 @@ def queues_in_need(connection: Connection) -> list[Queue]:
     free, devices = _fleet(connection)
     found = []
     for name in free:
-        waiting = _waiting(connection, name, devices[name])
+        waiting = _waiting(connection, name, devices[name], most=free[name])
         if waiting and free[name]:
             found.append(Queue(name, waiting, free[name]))
     return found
@@ -70,10 +70,14 @@ def _fleet(connection: Connection) -> tuple[Counter[str], dict[str, set[str]]]:
     return free, devices
 
 
-def _waiting(connection: Connection, queue: str, devices: set[str]) -> int:
+def _waiting(connection: Connection, queue: str, devices: set[str], *, most: int) -> int:
+    """Count queued jobs, up to as many as are of use: a long queue costs no more."""
     fits = {wanted for device in devices for wanted in fitting(device)}
     due = or_(jobs.c.not_before.is_(None), jobs.c.not_before <= func.clock_timestamp())
-    count = select(func.count()).where(
-        jobs.c.queue == queue, jobs.c.state == State.QUEUED, jobs.c.device.in_(fits), due
+    first = (
+        select(jobs.c.key)
+        .where(jobs.c.queue == queue, jobs.c.state == State.QUEUED, jobs.c.device.in_(fits), due)
+        .limit(most)
+        .subquery()
     )
-    return connection.scalar(count) or 0
+    return connection.scalar(select(func.count()).select_from(first)) or 0

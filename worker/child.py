@@ -1,0 +1,174 @@
+"""A trainer's own process: what stands around `train` in it. Runs in a fork of the forkserver.
+
+It is the leader of its own process group, so that whatever it starts can be ended with it; it
+sees its slot's device and no other; it knows no database and no broker.
+"""
+
+import importlib
+import os
+import pkgutil
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import TextIO
+
+from models.domain.lifecycle import Outcome, StopReason, Wish
+from worker.sending import PipeSink
+from worker.training.sink import Ended, Sink, StopSignal, TrainRequest
+from worker.wire import Kind, decode_wish
+
+MOST_TRACEBACK_CHARACTERS = 16_000
+SILENCE_EXIT_CODE = 70
+"""The trainer's exit code where it left because nobody listens any more."""
+
+# By name: the classes are the trainer's, and torch's own must be known without importing it.
+_OUTCOMES: Mapping[str, tuple[Outcome, StopReason]] = {
+    "Cancelled": (Outcome.CANCELLED, StopReason.CANCELLED),
+    "Diverged": (Outcome.DIVERGED, StopReason.DIVERGED),
+    "OutOfMemory": (Outcome.OUT_OF_MEMORY, StopReason.ATTEMPTS),
+    "OutOfMemoryError": (Outcome.OUT_OF_MEMORY, StopReason.ATTEMPTS),
+    "MemoryError": (Outcome.OUT_OF_MEMORY, StopReason.ATTEMPTS),
+}
+
+
+@dataclass(frozen=True)
+class Links:
+    """The trainer's ends of its pipes."""
+
+    deliveries: Connection
+    control: Connection
+    stdout: Connection
+    stderr: Connection
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What a trainer is started with; plain values, they travel.
+
+    Args:
+        train: where the training function is, "package.module:function".
+        request: the attempt, in plain values.
+        threads: CPU threads to compute with.
+        environment: variables to set, or where the value is None to unset.
+        silence_seconds: it ends by itself where the supervisor says nothing for so long.
+
+    """
+
+    train: str
+    request: TrainRequest
+    threads: int
+    environment: dict[str, str | None]
+    silence_seconds: float
+
+
+class WishBox:
+    """The stop signal that training looks at: a plain attribute, set by the control thread."""
+
+    def __init__(self) -> None:
+        self._wish: Wish | None = None
+
+    def wanted(self) -> Wish | None:
+        return self._wish
+
+    def put(self, wish: Wish) -> None:
+        self._wish = wish
+
+
+def run_trainer(orders: Orders, links: Links) -> None:
+    """Train, tell how it ended, and leave without running anybody's exit handlers."""
+    _settle(orders, links)
+    sink = PipeSink(links.deliveries)
+    sink.send(Kind.HELLO, {"pid": os.getpid()})
+    wishes = WishBox()
+    threading.Thread(
+        target=_obey, args=(links.control, wishes, orders.silence_seconds), daemon=True
+    ).start()
+    code = 0
+    try:
+        _train(orders, sink, wishes)
+    except BaseException as error:  # noqa: BLE001 - a process's edge: whatever it was is reported
+        code = _report_failure(sink, error)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Exit handlers of torch and of multiprocessing take time and can hang; all is delivered.
+    os._exit(code)
+
+
+def _settle(orders: Orders, links: Links) -> None:
+    os.setsid()
+    # Both reach a whole group or container at once: only the supervisor ends a trainer.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.dup2(links.stdout.fileno(), 1)
+    os.dup2(links.stderr.fileno(), 2)
+    links.stdout.close()
+    links.stderr.close()
+    sys.stdout, sys.stderr = _line_writer(1), _line_writer(2)
+    for name, value in orders.environment.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+def _line_writer(number: int) -> TextIO:
+    """A stream that hands on each line as it is printed, and refuses no character."""
+    return open(
+        number, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
+    )
+
+
+def _train(orders: Orders, sink: PipeSink, wishes: WishBox) -> None:
+    torch = importlib.import_module("torch")
+    torch.set_num_threads(orders.threads)
+    train: Callable[[TrainRequest, Sink, StopSignal], Ended] = pkgutil.resolve_name(orders.train)
+    ended = train(orders.request, sink, wishes)
+    sink.send(
+        Kind.ENDED,
+        {
+            "stop_reason": ended.stop_reason,
+            "iterations": ended.iterations,
+            "loss_sha256": ended.loss_sha256,
+            "weights_sha256": ended.weights_sha256,
+        },
+    )
+
+
+def _report_failure(sink: PipeSink, error: BaseException) -> int:
+    name = type(error).__name__
+    outcome, reason = _OUTCOMES.get(name, (Outcome.ERROR, StopReason.ERROR))
+    text = "".join(traceback.format_exception(error))
+    sink.send(
+        Kind.FAILED,
+        {
+            "outcome": outcome,
+            "stop_reason": reason,
+            "retryable": bool(getattr(error, "retryable", False)),
+            "error": {
+                "type": name,
+                "message": str(error)[:MOST_TRACEBACK_CHARACTERS],
+                "traceback": text[-MOST_TRACEBACK_CHARACTERS:],
+            },
+        },
+    )
+    return 0 if outcome is Outcome.CANCELLED else 1
+
+
+def _obey(control: Connection, wishes: WishBox, silence_seconds: float) -> None:
+    """Pass wishes on; leave where the supervisor is gone or has fallen silent.
+
+    By `os._exit`: the thread that trains may sit in a kernel for minutes.
+    """
+    while True:
+        try:
+            if not control.poll(silence_seconds):
+                os._exit(SILENCE_EXIT_CODE)
+            wish = decode_wish(control.recv_bytes())
+        except (EOFError, OSError):
+            os._exit(SILENCE_EXIT_CODE)
+        if wish is not None:
+            wishes.put(wish)

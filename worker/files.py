@@ -1,0 +1,21 @@
+"""Files that no row names any more."""
+
+import fsspec
+
+from foundation.logging import get_logger
+
+log = get_logger("worker")
+
+
+def remove(uri: str) -> None:
+    """Delete a file, local or on an object store; one that is gone already is fine.
+
+    A failure costs room, not truth: the book doesn't name the file, so it is logged and left.
+    """
+    try:
+        store, path = fsspec.core.url_to_fs(uri)
+        store.rm_file(path)
+    except FileNotFoundError:
+        return
+    except Exception as error:  # noqa: BLE001 - every store has errors of its own
+        log.warning("file.not_removed", uri=uri, reason=str(error))

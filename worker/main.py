@@ -1,0 +1,157 @@
+"""The worker process: Celery outside, a forkserver beside, a supervisor a slot."""
+
+import os
+import signal
+import socket
+import threading
+import time
+from types import FrameType
+
+from celery import Celery
+from celery.worker import WorkController
+from celery.worker import state as celery_state
+from sqlalchemy import Engine
+
+from foundation.logging import configure_logging, get_logger
+from foundation.settings import DatabaseSettings, Settings
+from migrations.run import check_schema
+from services.broker import make_celery
+from services.database import make_engine, transaction
+from services.fleet import Worker, heartbeat, leave
+from worker.devices import slot_devices
+from worker.forkserver import start_forkserver
+from worker.pool import SlotPool
+from worker.rounds import Reconciler, heart
+from worker.shutdown import Shutdown
+from worker.supervisor import TRAIN
+from worker.tasks import add_task, celery_queues
+from worker.trainer import kill_all
+from worker.workshop import Workshop
+
+log = get_logger("worker")
+
+LEAVE_SECONDS = 2.0
+"""How long a thread that may hang on database or broker is waited for."""
+OTHER_CONNECTIONS = 3
+"""Beside one a slot: heartbeat, reconciler, start and end."""
+WATCH_SECONDS = 0.1
+
+
+def run_worker(settings: Settings, *, train: str = TRAIN) -> None:
+    """Run a worker in the foreground until SIGTERM or SIGINT. Call from the main thread.
+
+    Args:
+        settings: all of them.
+        train: where the training function is, "package.module:function".
+
+    Raises:
+        SchemaBehind: a migration is still to be run.
+        ForkserverUnfit: trainers could not be started.
+
+    """
+    configure_logging(settings.log)
+    # Before anything that starts threads, and before Celery puts its hands on signals.
+    cuda_devices = start_forkserver()
+    worker = _introduce(settings, slot_devices(settings.worker.slots, cuda_devices))
+    engine = make_engine(
+        _with_room(settings.database, len(worker.devices)), application_name="gradbook worker"
+    )
+    check_schema(engine)
+    app = make_celery(settings.broker)
+    shutdown = Shutdown(settings.worker.grace_seconds)
+    reconciler = Reconciler(engine, app, settings.worker.reconcile_seconds)
+    workshop = Workshop(settings, engine, worker, shutdown, pass_on=reconciler.pass_on, train=train)
+    add_task(app, workshop)
+    controller = _controller(app, worker)
+    _obey_signals(controller, shutdown)
+    _serve(controller, engine, worker, reconciler)
+
+
+def _serve(
+    controller: WorkController, engine: Engine, worker: Worker, reconciler: Reconciler
+) -> None:
+    with transaction(engine) as connection:
+        heartbeat(connection, worker)
+    beats = heart(engine, worker)
+    beats.start()
+    reconciler.round.start()
+    log.info("worker.ready", worker=worker.name, devices=worker.devices, queues=worker.queues)
+    try:
+        controller.start()
+    finally:
+        reconciler.round.stop(LEAVE_SECONDS)
+        beats.stop(LEAVE_SECONDS)
+        with transaction(engine) as connection:
+            leave(connection, worker)
+        engine.dispose()
+        log.info("worker.left", worker=worker.name)
+
+
+def _introduce(settings: Settings, devices: tuple[str, ...]) -> Worker:
+    host = socket.gethostname()
+    return Worker(
+        name=settings.worker.name or f"{host}:{os.getpid()}",
+        host=host,
+        pid=os.getpid(),
+        devices=devices,
+        queues=settings.worker.queue_names,
+    )
+
+
+def _with_room(settings: DatabaseSettings, slots: int) -> DatabaseSettings:
+    room = max(settings.pool_size, slots + OTHER_CONNECTIONS)
+    return settings.model_copy(update={"pool_size": room})
+
+
+def _controller(app: Celery, worker: Worker) -> WorkController:
+    """Celery's worker without its program: that would bring a banner and signal handlers.
+
+    Its own handlers end nothing in a pool of threads, and a second signal wedges them.
+    """
+    return app.WorkController(
+        hostname=worker.name,
+        pool=SlotPool,
+        concurrency=len(worker.devices),
+        queues=celery_queues(tuple(worker.queues)),
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+        optimization="fair",
+    )
+
+
+def _obey_signals(controller: WorkController, shutdown: Shutdown) -> None:
+    """SIGTERM and SIGINT say leave; said twice they say no more than once."""
+
+    def leave_now(_number: int, _frame: FrameType | None) -> None:
+        shutdown.begin()
+        celery_state.should_stop = os.EX_OK
+
+    signal.signal(signal.SIGTERM, leave_now)
+    signal.signal(signal.SIGINT, leave_now)
+    threading.Thread(
+        target=_see_it_through, args=(controller, shutdown), name="shutdown", daemon=True
+    ).start()
+
+
+def _see_it_through(controller: WorkController, shutdown: Shutdown) -> None:
+    """Wake Celery when the word has come, and end the process where it does not go in time."""
+    while not shutdown.begun:
+        time.sleep(WATCH_SECONDS)
+    log.info("worker.leaving")
+    while not shutdown.over:
+        # Celery looks at the word only when its event loop wakes.
+        if controller.hub is not None:
+            controller.hub.call_soon(_nothing)
+        time.sleep(WATCH_SECONDS)
+    log.error("worker.out_of_grace")
+    kill_all()
+    os._exit(os.EX_SOFTWARE)
+
+
+def _nothing() -> None:
+    pass
+
+
+if __name__ == "__main__":
+    run_worker(Settings())

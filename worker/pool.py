@@ -1,0 +1,32 @@
+"""Celery's pool of threads, one a slot, with an alarm clock for Celery's event loop."""
+
+from concurrent.futures import Future
+from typing import Any
+
+from celery.concurrency.thread import ApplyResult, TaskPool
+from kombu.asynchronous import Hub, get_event_loop
+
+
+class SlotPool(TaskPool):  # type: ignore[misc]  # celery has no types
+    """Wakes the event loop when a thread becomes free.
+
+    A full worker reads no tickets. Celery's loop looks again whether it is full only when it
+    wakes by itself, up to a second later; a job that was posted meanwhile would wait for that.
+    """
+
+    def on_apply(self, *args: Any, **kwargs: Any) -> ApplyResult:  # noqa: ANN401 - as its base
+        result = super().on_apply(*args, **kwargs)
+        result.f.add_done_callback(_wake(get_event_loop()))
+        return result
+
+
+def _wake(hub: Hub | None) -> Any:  # noqa: ANN401 - a callback of a Future of anything
+    def ring(_done: Future[Any]) -> None:
+        if hub is not None:
+            hub.call_soon(_nothing)  # type: ignore[no-untyped-call]
+
+    return ring
+
+
+def _nothing() -> None:
+    pass

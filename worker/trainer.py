@@ -1,0 +1,104 @@
+"""A trainer as its supervisor holds it: a child process and the near ends of its pipes."""
+
+import contextlib
+import fcntl
+import os
+import signal
+import sys
+import threading
+from multiprocessing.connection import Connection
+
+from models.domain.lifecycle import Wish
+from worker.child import Links, Orders, run_trainer
+from worker.forkserver import context, lock, without_main
+from worker.wire import PING, encode_wish
+
+PIPE_BYTES = 1 << 20
+"""Room in the deliveries' pipe, so that a trainer does not wait for a flush to end."""
+
+
+_living: set["Trainer"] = set()
+
+
+def kill_all() -> None:
+    """End every trainer of this process: the last thing before it leaves in a hurry."""
+    for trainer in tuple(_living):
+        trainer.kill()
+
+
+class Trainer:
+    """A child process that trains, in a process group of its own.
+
+    Args:
+        orders: what it is to do.
+
+    """
+
+    def __init__(self, orders: Orders) -> None:
+        self.deliveries, deliveries = context.Pipe(duplex=False)
+        control, self._control = context.Pipe(duplex=False)
+        self.stdout, stdout = context.Pipe(duplex=False)
+        self.stderr, stderr = context.Pipe(duplex=False)
+        _widen(self.deliveries)
+        self._control_lock = threading.Lock()
+        theirs = Links(deliveries, control, stdout, stderr)
+        self._process = context.Process(
+            target=run_trainer, args=(orders, theirs), name="trainer", daemon=True
+        )
+        try:
+            with lock, without_main():
+                self._process.start()
+            _living.add(self)
+        finally:
+            for end in (deliveries, control, stdout, stderr):
+                end.close()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid or 0
+
+    @property
+    def sentinel(self) -> int:
+        """Ready for reading once the process has ended."""
+        return self._process.sentinel
+
+    def exit_code(self) -> int | None:
+        """None while it runs; negative where a signal ended it."""
+        with lock:
+            return self._process.exitcode
+
+    def ping(self) -> None:
+        """Let the trainer know that somebody listens."""
+        self._say(PING)
+
+    def tell(self, wish: Wish) -> None:
+        """Pass on what somebody wants; a trainer that is gone does not mind."""
+        self._say(encode_wish(wish))
+
+    def kill(self) -> None:
+        """End the process and its whole group, at once. May be called again."""
+        # Before it has called setsid() it has no group of its own: then only itself.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        if self.exit_code() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Give back the pipes; the process has ended."""
+        _living.discard(self)
+        for end in (self.deliveries, self._control, self.stdout, self.stderr):
+            end.close()
+        with lock:
+            self._process.close()
+
+    def _say(self, message: bytes) -> None:
+        with self._control_lock, contextlib.suppress(OSError):
+            self._control.send_bytes(message)
+
+
+def _widen(pipe: Connection) -> None:
+    if sys.platform == "linux":
+        # Where the account's limit on pipes is reached, the usual 64 KiB do.
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
