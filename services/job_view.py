@@ -4,9 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import BaseModel
 from sqlalchemy import Row
 
 from models.domain.lifecycle import State
+from models.domain.plan import Plan
+from models.domain.spec import JobSpec
 from models.schemas.job import (
     Attempt,
     Best,
@@ -59,6 +62,8 @@ def _common(row: Row[Any], wait: Wait | None) -> dict[str, Any]:
     """Everything but `attempts` and `error`: columns of the same name, and what is made of them."""
     return {
         **{name: getattr(row, name) for name in _SAME_NAME},
+        "spec": _in_order(row.spec, JobSpec),
+        "plan": _in_order(row.plan, Plan),
         "waiting_for": wait and wait.waiting_for,
         "queue_position": wait and wait.position,
         "progress": _progress(row),
@@ -74,6 +79,12 @@ def _common(row: Row[Any], wait: Wait | None) -> dict[str, Any]:
     }
 
 
+def _in_order(stored: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+    """Put back the order of the fields, which JSONB does not keep."""
+    known = {name: stored[name] for name in model.model_fields if name in stored}
+    return known | stored
+
+
 _SAME_NAME = (
     "id",
     "name",
@@ -86,9 +97,7 @@ _SAME_NAME = (
     "wanted",
     "priority",
     "reproducible",
-    "spec",
     "spec_sha256",
-    "plan",
     "stop_reason",
     "created_at",
     "started_at",

@@ -5,7 +5,8 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, select
+from sqlalchemy import Column, ColumnElement, Connection, Row, Select, Text, literal, select
+from sqlalchemy.dialects.postgresql import JSONB
 
 from models.domain.errors import JobMissing
 from models.schemas.job import Job, JobItem
@@ -90,9 +91,9 @@ def select_jobs(parts: Collection[Part]) -> Select[Any]:
     plan: ColumnElement[Any] = jobs.c.plan
     error: ColumnElement[Any] = jobs.c.error
     if Part.NETWORK not in parts:
-        plan = (jobs.c.plan - "network").label("plan")
+        plan = _without(jobs.c.plan, "network")
     if Part.TRACEBACK not in parts:
-        error = (jobs.c.error - "traceback").label("error")
+        error = _without(jobs.c.error, "traceback")
     others = (column for column in jobs.c if column.name not in {"plan", "error"})
     return (
         select(
@@ -105,6 +106,10 @@ def select_jobs(parts: Collection[Part]) -> Select[Any]:
         .join(progress, progress.c.job_key == jobs.c.key)
         .join(summaries, summaries.c.job_key == jobs.c.key)
     )
+
+
+def _without(column: Column[Any], name: str) -> ColumnElement[Any]:
+    return column.op("-", return_type=JSONB())(literal(name, Text)).label(column.name)
 
 
 def _attempts_of(connection: Connection, rows: Sequence[JobRow]) -> dict[int, list[JobRow]]:

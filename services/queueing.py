@@ -55,7 +55,7 @@ def _positions(connection: Connection, queues: set[str], keys: Sequence[int]) ->
         .subquery()
     )
     found = connection.execute(select(line.c.key, line.c.place).where(line.c.key.in_(keys)))
-    return dict(found.tuples().all())
+    return {row.key: row.place for row in found}
 
 
 def _now(connection: Connection) -> Now:

@@ -101,7 +101,7 @@ def _cancel_now(connection: Connection, key: int, state: State) -> None:
     )
     connection.execute(
         update(summaries)
-        .where(summaries.c.job_key == key, progress.c.job_key == key)
+        .where(summaries.c.job_key == progress.c.job_key, progress.c.job_key == key)
         .values(final_loss=progress.c.latest_loss)
     )
 
