@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import httpx
 
-from cli.answers import IterationPage, Job, JobPage, LogLine, LogPage, Plan, Worker
+from cli.answers import IterationPage, Job, JobPage, LogPage, Plan, Worker
 from cli.errors import ServiceAway, ServiceRefused
 
 CONNECT_TIMEOUT_SECONDS = 3.0
@@ -96,14 +96,9 @@ class Client:
             if cursor is None:
                 return
 
-    def log_lines(self, job_id: str, cursor: str | None = None) -> Iterator[LogLine]:
-        while True:
-            query = {"limit": LINES_A_PAGE, "cursor": cursor}
-            page = cast("LogPage", self._send("GET", f"{_path(job_id)}/logs", query=query))
-            yield from page["items"]
-            cursor = page["next_cursor"]
-            if cursor is None:
-                return
+    def log_page(self, job_id: str, cursor: str | None) -> LogPage:
+        query = {"limit": LINES_A_PAGE, "cursor": cursor}
+        return cast("LogPage", self._send("GET", f"{_path(job_id)}/logs", query=query))
 
     def workers(self) -> list[Worker]:
         return cast("list[Worker]", self._send("GET", "/workers")["items"])

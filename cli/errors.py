@@ -6,6 +6,7 @@
     ├── SpecUnreadable      the spec's file, or a `--set`, is no spec
     ├── SettingsInvalid     a GRADBOOK_… variable cannot be what it is
     ├── DatabaseAway        the database does not answer, or is not configured
+    ├── WorkerUnfit         the worker cannot train here
     ├── JobFailed           the job that was waited for did not succeed (cli/progress.py)
     └── BookWrong           the book does not hold what it says (cli/verification.py)
 
@@ -72,6 +73,10 @@ class SpecUnreadable(Refused):
 
 class SettingsInvalid(Refused):
     exit_code = 2
+
+
+class WorkerUnfit(Refused):
+    """The worker cannot train here, as where torch does not load."""
 
 
 class DatabaseAway(Refused):

@@ -1,13 +1,12 @@
 """Commands that read one job: `show`, `watch`, `logs`, `verify`."""
 
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated
 
 import typer
 
-from cli.answers import FINISHED, Attempt, Job
+from cli.answers import FINISHED, Attempt, Job, LogLine
 from cli.commands.jobs import Id, Json
 from cli.connection import connect
 from cli.progress import (
@@ -57,18 +56,20 @@ def logs(
 ) -> None:
     """Print what a job's trainer wrote to its standard output and error."""
     with connect() as client:
-        shown = 0
+        shown, cursor = 0, None
         while True:
             # The state is asked for before the lines: whatever an ended job wrote is there.
-            ended = client.job(job)["state"] in FINISHED
-            for line in client.log_lines(job):
-                if line["line"] > shown:
-                    shown = line["line"]
-                    stream = sys.stderr if line["stream"] == "stderr" else sys.stdout
-                    typer.echo(line["text"], file=stream)
-            if ended or not follow:
+            ended = not follow or client.job(job)["state"] in FINISHED
+            page = client.log_page(job, cursor)
+            _print_lines(line for line in page["items"] if line["line"] > shown)
+            shown = page["items"][-1]["line"] if page["items"] else shown
+            if page["next_cursor"] is not None:
+                cursor = page["next_cursor"]
+            elif ended:
                 return
-            time.sleep(POLL_SECONDS)
+            else:
+                # The last page has no cursor: it is read again for the lines that join it.
+                time.sleep(POLL_SECONDS)
 
 
 def verify(job: Id) -> None:
@@ -80,6 +81,11 @@ def verify(job: Id) -> None:
             console().print("ok   " if check.right else "WRONG", check.text, markup=False)
     if wrong:
         raise BookWrong(f"the book of job {job} does not hold what it says")
+
+
+def _print_lines(lines: Iterable[LogLine]) -> None:
+    for line in lines:
+        typer.echo(line["text"], err=line["stream"] == "stderr")
 
 
 def _facts(job: Job) -> Iterator[tuple[str, str]]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.errors import DatabaseAway, SettingsInvalid
+from cli.errors import DatabaseAway, SettingsInvalid, WorkerUnfit
 
 if TYPE_CHECKING:
     from foundation.settings import Settings
@@ -145,9 +145,16 @@ def worker(slots: Slots = None) -> None:
     settings = read_settings()
     _require_services(settings)
 
+    from migrations.run import SchemaBehind
+    from worker.forkserver import ForkserverUnfit
     from worker.main import run_worker
 
-    raise typer.Exit(run_worker(settings))
+    try:
+        run_worker(settings)
+    except SchemaBehind as behind:
+        raise DatabaseAway(str(behind)) from None
+    except ForkserverUnfit as unfit:
+        raise WorkerUnfit(str(unfit)) from None
 
 
 def _require_services(settings: "Settings") -> None:
