@@ -1,13 +1,16 @@
 """Batches, iterations and epochs: the counting that a plan is made of."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from models.domain.datasets import DatasetFacts
 from models.domain.errors import Breach, SpecInvalid
 from models.domain.spec import JobSpec
 
-SMALL_NETWORK = 1_000_000
-MIDDLING_NETWORK = 10_000_000
+TIMES: Final = "\N{MULTIPLICATION SIGN}"
+RULE_OF_THUMB: Final = ((1_000_000, 256), (10_000_000, 128))
+"""Batch sizes for networks below so many parameters; LARGE_NETWORK from there on."""
+LARGE_NETWORK: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +63,15 @@ def batches_of(spec: JobSpec, facts: DatasetFacts) -> Batches:
 
 
 def formula_of(spec: JobSpec, facts: DatasetFacts, batches: Batches) -> str:
-    """How `iterations_total` comes about: 10 × ceil(50,000 / 256) = 10 × 196 = 1,960."""
+    """How `iterations_total` comes about: epochs times the rounded number of batches."""
     rounding = "floor" if spec.drop_last else "ceil"
     return (
-        f"{spec.epochs:,} × {rounding}({facts.train_samples:,} / {batches.size:,}) = "
-        f"{spec.epochs:,} × {batches.per_epoch:,} = {batches.iterations_total:,}"
+        f"{spec.epochs:,} {TIMES} {rounding}({facts.train_samples:,} / {batches.size:,}) = "
+        f"{spec.epochs:,} {TIMES} {batches.per_epoch:,} = {batches.iterations_total:,}"
     )
 
 
 def suggested_batch_size(parameters: int, samples: int) -> int:
     """The rule of thumb: powers of two, 256 for small networks, 64 for large, at most N."""
-    if parameters < SMALL_NETWORK:
-        size = 256
-    else:
-        size = 128 if parameters < MIDDLING_NETWORK else 64
-    return min(size, samples)
+    fitting = (size for below, size in RULE_OF_THUMB if parameters < below)
+    return min(next(fitting, LARGE_NETWORK), samples)

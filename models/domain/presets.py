@@ -11,15 +11,14 @@ from models.domain.spec.layers import (
     Conv,
     Flatten,
     GlobalAvgPool,
+    Layer,
+    Layers,
     Linear,
     MaxPool,
     Relu,
     Residual,
 )
 from models.domain.spec.network import NetworkName
-from models.domain.spec.part import Keyed
-
-Layers = tuple[Keyed, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +111,7 @@ def _small_cnn(classes: int) -> Layers:
 def _vgg11(classes: int) -> Layers:
     """Simonyan and Zisserman 2014, A, as it is used on CIFAR: batch norm, one linear layer."""
     blocks = ((64,), (128,), (256, 256), (512, 512), (512, 512))
-    layers: list[Keyed] = []
+    layers: list[Layer] = []
     for block in blocks:
         for channels in block:
             layers += [Conv(channels=channels, kernel=3, padding=1), BatchNorm(), Relu()]
@@ -121,17 +120,17 @@ def _vgg11(classes: int) -> Layers:
 
 
 def _resnet18(classes: int) -> Layers:
-    """He et al. 2015 in the form for 32 by 32: a 3×3 first conv, no first pooling."""
+    """He et al. 2015 in the form for 32 by 32: a 3 by 3 first conv, no first pooling."""
     return _resnet((64, 128, 256, 512), blocks=2, classes=classes)
 
 
 def _resnet20(classes: int) -> Layers:
-    """He et al. 2015, section 4.2, with 1×1 convs where shapes differ (option B)."""
+    """He et al. 2015, section 4.2, with 1 by 1 convs where shapes differ (option B)."""
     return _resnet((16, 32, 64), blocks=3, classes=classes)
 
 
 def _resnet(stages: Sequence[int], *, blocks: int, classes: int) -> Layers:
-    layers = [*_conv_norm_relu(stages[0])]
+    layers: list[Layer] = [*_conv_norm_relu(stages[0])]
     for stage, channels in enumerate(stages):
         for block in range(blocks):
             layers += _basic_block(channels, stride=2 if stage and not block else 1)

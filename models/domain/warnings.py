@@ -63,15 +63,23 @@ def _single_samples(
     spec: JobSpec, batches: Batches, network: PlacedNetwork
 ) -> Iterator[PlanWarning]:
     norms = [layer.name for layer in network.flat() if layer.kind == "batch_norm"]
-    micro = spec.micro_batch_size or batches.size
-    last = batches.last_size % micro or micro
-    smallest = min(last, batches.size % micro or micro)
-    if norms and smallest == 1:
-        which = "every batch holds" if micro == 1 else "an epoch's last pass holds"
-        cure = "take a larger batch" if micro == 1 else "set drop_last, or another batch_size"
-        text = f"{which} one sample, and {norms[0]} cannot measure a spread of one: {cure}"
-        loc = "micro_batch_size" if spec.micro_batch_size else "batch_size"
-        yield PlanWarning(code="last_batch_of_one", loc=(loc,), msg=text)
+    if not norms:
+        return
+    most = spec.micro_batch_size or batches.size
+    for size, which, loc, cure in (
+        (most, "every pass holds", _pass_size(spec), "take more"),
+        (batches.size % most, "a batch's last pass holds", _pass_size(spec), "take another size"),
+        (batches.last_size, "an epoch's last batch holds", "batch_size", "set drop_last"),
+        (batches.last_size % most, "an epoch's last pass holds", "batch_size", "set drop_last"),
+    ):
+        if size == 1:
+            text = f"{which} one sample, and {norms[0]} cannot measure a spread of one: {cure}"
+            yield PlanWarning(code="last_batch_of_one", loc=(loc,), msg=text)
+            return
+
+
+def _pass_size(spec: JobSpec) -> str:
+    return "micro_batch_size" if spec.micro_batch_size else "batch_size"
 
 
 def _classes(facts: DatasetFacts, batches: Batches) -> Iterator[PlanWarning]:
@@ -88,7 +96,8 @@ def _classes(facts: DatasetFacts, batches: Batches) -> Iterator[PlanWarning]:
 
 def _validation(spec: JobSpec, facts: DatasetFacts) -> Iterator[PlanWarning]:
     if spec.dataset.validation and not facts.validation_samples:
-        text = f"{spec.dataset.validation:g} of {facts.train_samples:,} samples is none: no validation set"
+        share = f"{spec.dataset.validation:g} of {facts.train_samples:,} samples"
+        text = f"{share} is none: there is no validation set"
         yield PlanWarning(code="validation_empty", loc=("dataset", "validation"), msg=text)
 
 

@@ -1,7 +1,6 @@
 """A network's shapes, carried from its input through every layer."""
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, NoReturn
 
@@ -10,9 +9,8 @@ from models.domain import presets
 from models.domain.errors import Breach, Location, SpecInvalid
 from models.domain.network.placed import PlacedLayer, PlacedNetwork
 from models.domain.network.shapes import Shape, Unfit, shortcut_stride, through, written
-from models.domain.spec.layers import BatchNorm, Conv, Residual
+from models.domain.spec.layers import BatchNorm, Conv, Layer, Layers, Residual
 from models.domain.spec.network import LayeredNetwork, NetworkSpec
-from models.domain.spec.part import Keyed
 
 DEEPEST: Final = 16
 """Residuals that may stand one inside the other."""
@@ -63,7 +61,7 @@ class _Walk:
     counts: Counter[str] = field(default_factory=Counter)
 
     def place(
-        self, layers: Sequence[Keyed], shape: Shape, loc: Location, depth: int
+        self, layers: Layers, shape: Shape, loc: Location, depth: int
     ) -> tuple[PlacedLayer, ...]:
         placed: list[PlacedLayer] = []
         for index, layer in enumerate(layers):
@@ -72,7 +70,7 @@ class _Walk:
             shape = placed[-1].output_shape
         return tuple(placed)
 
-    def _place(self, layer: Keyed, shape: Shape, loc: Location, depth: int) -> PlacedLayer:
+    def _place(self, layer: Layer, shape: Shape, loc: Location, depth: int) -> PlacedLayer:
         if isinstance(layer, Residual):
             return self._place_residual(layer, shape, loc, depth)
         name = self._name(layer.kind)
@@ -112,9 +110,7 @@ class _Walk:
         return f"{kind}{self.counts[kind]}"
 
 
-def _require_classes(
-    placed: PlacedNetwork, layers: Sequence[Keyed], classes: int, loc: Location
-) -> None:
+def _require_classes(placed: PlacedNetwork, layers: Layers, classes: int, loc: Location) -> None:
     output, last = placed.output_shape, placed.layers[-1]
     if output == (classes,):
         return

@@ -103,7 +103,7 @@ def _(layer: Linear, shape: Shape) -> tuple[Shape, int]:
 
 
 def shortcut_stride(shape: Shape, output: Shape) -> int:
-    """The stride with which a 1×1 conv takes `shape`'s height and width to `output`'s.
+    """The stride with which a 1 by 1 conv takes `shape`'s height and width to `output`'s.
 
     Raises:
         Unfit: where there is none, or one of the two is no image.
@@ -115,7 +115,7 @@ def shortcut_stride(shape: Shape, output: Shape) -> int:
     stride = max(-(-side // want) for side, want in zip(sides, wanted, strict=True))
     if tuple(-(-side // stride) for side in sides) != wanted:
         raise Unfit(
-            f"needs layers whose output a 1×1 conv with one stride makes of {written(shape)}"
+            f"needs layers whose output a 1 by 1 conv with one stride makes of {written(shape)}"
         )
     return stride
 

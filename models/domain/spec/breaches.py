@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 from models.domain.errors import Breach, Location
 from models.domain.spec.job import JobSpec
 from models.domain.spec.names import parts_in, unknown_choice, unknown_field
-from models.domain.spec.part import TAG, UNKNOWN_KIND, UNKNOWN_NAME, Keyed, Part
+from models.domain.spec.part import TAG, Keyed, Part
 
 MOST_BREACHES: Final = 100
 LONGEST_KEY: Final = 100
@@ -38,21 +38,27 @@ def breaches_of(error: ValidationError) -> list[Breach]:
 
 def _breach(error: ErrorDetails) -> Breach:
     loc, part = _placed(error["loc"])
-    kind = error["type"]
-    if kind == "extra_forbidden":
-        return Breach(loc, unknown_field(str(error["loc"][-1]), part))
-    if kind == "missing":
-        return Breach(loc, "is required")
-    if kind == UNKNOWN_NAME:
-        return _unknown_name(loc, error)
-    if kind == UNKNOWN_KIND:
-        return _unknown_kind(loc, error)
-    if kind == "literal_error" and isinstance(error["input"], str):
-        names = re.findall(r"'([^']*)'", str(error.get("ctx", {}).get("expected", "")))
-        if error["loc"][-1] == TAG + "word":
-            return Breach(loc, f'"{names[0]}" is the only word that can stand here')
-        return Breach(loc, unknown_choice(error["input"], names))
-    return Breach(loc, _in_our_words(error["msg"]))
+    match error["type"]:
+        case "extra_forbidden":
+            breach = Breach(loc, unknown_field(str(error["loc"][-1]), part))
+        case "missing":
+            breach = Breach(loc, "is required")
+        case "unknown_name":
+            breach = _unknown_name(loc, error)
+        case "unknown_kind":
+            breach = _unknown_kind(loc, error)
+        case "literal_error" if isinstance(error["input"], str):
+            breach = Breach(loc, _unknown_word(error))
+        case _:
+            breach = Breach(loc, _in_our_words(error["msg"]))
+    return breach
+
+
+def _unknown_word(error: ErrorDetails) -> str:
+    words = re.findall(r"'([^']*)'", str(error.get("ctx", {}).get("expected", "")))
+    if error["loc"][-1] == TAG + "word":
+        return f'"{words[0]}" is the only word that can stand here'
+    return unknown_choice(error["input"], words)
 
 
 def _unknown_name(loc: Location, error: ErrorDetails) -> Breach:

@@ -21,8 +21,6 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 TAG: Final = "\0"
-UNKNOWN_NAME: Final = "unknown_name"
-UNKNOWN_KIND: Final = "unknown_kind"
 LARGEST_COUNT: Final = 2**63 - 1
 
 Count = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
@@ -100,7 +98,7 @@ def by_name(*names: str, default: str | None = None) -> Discriminator:
             name = getattr(value, "name", None)
         return TAG + name if isinstance(name, str) and name in names else None
 
-    return _discriminator(tag, UNKNOWN_NAME, names)
+    return _discriminator(tag, "unknown_name", names)
 
 
 def by_kind(*kinds: str) -> Discriminator:
@@ -114,7 +112,7 @@ def by_kind(*kinds: str) -> Discriminator:
             return TAG + kind if kind in kinds else None
         return None
 
-    return _discriminator(tag, UNKNOWN_KIND, kinds)
+    return _discriminator(tag, "unknown_kind", kinds)
 
 
 def by_type(**tags: type | tuple[type, ...]) -> Discriminator:

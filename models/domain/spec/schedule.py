@@ -21,7 +21,7 @@ class Constant(Part):
 
 
 class Step(Part):
-    """lr · gamma^⌊(epoch − 1) / every_epochs⌋."""
+    """lr · gamma^k in the epoch that follows k · every_epochs others."""
 
     name: Literal["step"] = "step"
     every_epochs: Positive
