@@ -1,0 +1,89 @@
+"""What a training that succeeded leaves behind."""
+
+import json
+import math
+from typing import Any
+
+from safetensors.torch import save
+from torch import Tensor
+
+from models.domain.lifecycle import Phase
+from worker.training.evaluation import Measured, evaluate, report
+from worker.training.files import Store
+from worker.training.loop import Loop
+from worker.training.parts import Parts
+from worker.training.pulse import Pulse
+from worker.training.sink import Sink
+from worker.training.source import network_source
+
+
+class Legacy:
+    """Writes the artifacts of one training and tells the sink of each."""
+
+    def __init__(self, parts: Parts, store: Store, sink: Sink, pulse: Pulse) -> None:
+        self._parts, self._store = parts, store
+        self._sink, self._pulse = sink, pulse
+
+    def leave(self, loop: Loop) -> str:
+        """Write weights, source and evaluation; return the sha256 of weights.safetensors.
+
+        The network holds the best weights afterwards, where they are kept.
+        """
+        self._pulse.enter(Phase.SAVE, loop.state.epoch, loop.state.batch)
+        sha256 = self._write("weights.safetensors", "weights", _tensors(self._final()))
+        resize = self._parts.spec["dataset"]["resize"]
+        source = network_source(self._parts.placed, self._parts.data, resize)
+        self._write("network.py", "network", source.encode())
+        evaluation = {"split": "test", **report(loop.last_test)} if loop.last_test else {}
+        if loop.kept.best is not None and loop.state.best is not None:
+            self._write("weights_best.safetensors", "weights", _tensors(loop.kept.best))
+            best = report(self._measure(loop.kept.best))
+            evaluation["best"] = {"epoch": loop.state.best.epoch, **best}
+        content = json.dumps(_jsonable(evaluation))
+        self._write("evaluation.json", "evaluation", content.encode())
+        return sha256
+
+    def _final(self) -> dict[str, Tensor]:
+        return self._parts.network.state_dict()
+
+    def _measure(self, weights: dict[str, Tensor]) -> Measured:
+        parts = self._parts
+        parts.network.load_state_dict(weights)
+        return evaluate(
+            parts.network,
+            parts.data.test,
+            parts.learner.loss,
+            parts.data.normalise,
+            parts.evaluation_batch_size,
+            self._pulse.beat,
+        )
+
+    def _write(self, name: str, kind: str, content: bytes) -> str:
+        self._pulse.beat()
+        stored = self._store.write(name, content)
+        self._sink.artifact(
+            {
+                "name": name,
+                "kind": kind,
+                "uri": stored.uri,
+                "sha256": stored.sha256,
+                "bytes": stored.bytes,
+            }
+        )
+        return stored.sha256
+
+
+def _tensors(weights: dict[str, Tensor]) -> bytes:
+    """Return a safetensors file whose header holds nothing but the tensors."""
+    return save({name: tensor.cpu().contiguous() for name, tensor in weights.items()})
+
+
+def _jsonable(value: Any) -> Any:  # noqa: ANN401 - JSON
+    """Return `value` with NaN and the infinities as the strings that JSON has room for."""
+    if isinstance(value, dict):
+        return {key: _jsonable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_jsonable(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value

@@ -1,0 +1,123 @@
+"""Everything that a training is made with, built from its request."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from foundation.settings import LimitsSettings
+from models.domain.arithmetic import Batches, batches_of
+from models.domain.datasets import describe_dataset
+from models.domain.network import PlacedNetwork, place_network
+from models.domain.spec import parse_spec
+from worker.training.augment import Augmentation
+from worker.training.data.loading import Data, load_data
+from worker.training.data.raw import Alive
+from worker.training.device import prepare_device
+from worker.training.initialising import initialise
+from worker.training.learner import Learner
+from worker.training.losses import Loss
+from worker.training.network import Network
+from worker.training.optimizers import make_optimizer
+from worker.training.precision import Precision, resolve_precision
+from worker.training.randomness import seed_everything
+from worker.training.readings import LayerReadings
+from worker.training.schedules import LearningRate, Span, learning_rate
+from worker.training.sink import TrainRequest
+from worker.training.stopping import Rules, make_monitor
+
+_UNLIMITED = LimitsSettings(parameters=2**62, layers=2**62)
+"""The plan was held to its limits when the job was accepted; they may be lower since."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What stays the same through a training; `learner` holds weights that move."""
+
+    spec: dict[str, Any]
+    device: torch.device
+    data: Data
+    placed: PlacedNetwork
+    network: Network
+    learner: Learner
+    augment: Augmentation
+    rate: LearningRate
+    rules: Rules
+    batches: Batches
+    keep_best: bool
+
+    @property
+    def seed(self) -> int:
+        return int(self.spec["seed"])
+
+    @property
+    def evaluation_batch_size(self) -> int:
+        return int(self.spec["evaluate"]["batch_size"] or self.batches.size)
+
+    def parameters(self) -> list[Tensor]:
+        return [parameter.detach() for parameter in self.network.parameters()]
+
+
+def prepare(request: TrainRequest, alive: Alive) -> Parts:
+    """Load the data, build the network on the device and draw its first weights.
+
+    Weights are drawn on the CPU from the job's seed, whatever device they train on.
+
+    Raises:
+        DeviceMissing, DatasetMissing, DatasetCorrupt: as their names say.
+
+    """
+    spec = request.spec
+    device = prepare_device(
+        request.device, deterministic=spec["deterministic"], threads=spec["threads"]
+    )
+    parsed = parse_spec(spec)
+    facts = describe_dataset(parsed.dataset)
+    folder = Path(request.datasets_folder)
+    data = load_data(spec["dataset"], facts.validation_samples, folder, device, alive)
+    placed = place_network(parsed.network, facts.shape, facts.classes, _UNLIMITED)
+    seed_everything(spec["seed"])
+    network = Network(placed)
+    initialise(network, spec["init"]["name"])
+    network.to(device)
+    batches = batches_of(parsed, facts)
+    validated = data.validation is not None
+    keep_best = spec["checkpoint"]["keep_best"]
+    return Parts(
+        spec=spec,
+        device=device,
+        data=data,
+        placed=placed,
+        network=network,
+        learner=_learner(spec, network, placed, data),
+        augment=Augmentation(spec["augment"], data.shape, spec["seed"], device),
+        rate=_rate(spec, batches),
+        rules=Rules(
+            spec["stop"], spec["epochs"], make_monitor(spec["monitor"], validated=validated)
+        ),
+        batches=batches,
+        keep_best=validated if keep_best == "auto" else bool(keep_best),
+    )
+
+
+def _learner(spec: dict[str, Any], network: Network, placed: PlacedNetwork, data: Data) -> Learner:
+    device = data.train.labels.device
+    precision = Precision(resolve_precision(spec["precision"], device), device)
+    fused = precision.scaler is not None and device.type == "cuda"
+    return Learner(
+        network=network,
+        optimizer=make_optimizer(network, spec["optimizer"], fused=fused),
+        loss=Loss(spec["loss"], data.train.labels, data.classes),
+        precision=precision,
+        readings=LayerReadings(network, placed.flat()),
+        micro_batch_size=spec["micro_batch_size"],
+        grad_clip=spec["grad_clip"],
+    )
+
+
+def _rate(spec: dict[str, Any], batches: Batches) -> LearningRate:
+    schedule = spec["schedule"]
+    span = Span(batches.iterations_total, batches.per_epoch, schedule["warmup_iterations"])
+    return learning_rate(schedule, spec["optimizer"]["lr"], span)

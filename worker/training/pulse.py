@@ -1,0 +1,41 @@
+"""A sign of life for whatever takes long, and the place where a cancel is heard."""
+
+import time
+
+from models.domain.lifecycle import Phase, Wish
+from worker.training.errors import Cancelled
+from worker.training.sink import Sink, StopSignal
+
+_EVERY_SECONDS = 0.5
+
+
+class Pulse:
+    """Knows what the training is doing; called often, it reports twice a second."""
+
+    def __init__(self, sink: Sink, signal: StopSignal) -> None:
+        self._sink, self._signal = sink, signal
+        self._phase, self._epoch, self._batch = Phase.LOAD, 0, 0
+        self._due = 0.0
+        self.iteration = 0
+
+    def enter(self, phase: Phase, epoch: int, batch: int) -> None:
+        """Say what begins now."""
+        self._phase, self._epoch = phase, epoch
+        self._due = 0.0
+        self.beat(batch)
+
+    def beat(self, batch: int | None = None) -> None:
+        """Show life.
+
+        Raises:
+            Cancelled: somebody wants that nothing more is computed.
+
+        """
+        if batch is not None:
+            self._batch = batch
+        if self._signal.wanted() is Wish.CANCEL:
+            raise Cancelled(self.iteration)
+        now = time.perf_counter()
+        if now >= self._due:
+            self._due = now + _EVERY_SECONDS
+            self._sink.phase(str(self._phase), self._epoch, self._batch)

@@ -1,0 +1,76 @@
+"""Where a training stands: all that the loop remembers, and what a checkpoint holds of it.
+
+Weights, optimizer, loss scaler and random states are kept beside it by checkpoint.py. The
+order of samples, augmentation and learning rates are pure functions of these counters.
+"""
+
+import math
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from models.domain.lifecycle import StopReason
+
+
+@dataclass(slots=True)
+class EpochSums:
+    """Running sums over the epoch's delivered rows, added one row after the other."""
+
+    loss: float = 0.0
+    correct: int = 0
+    samples: int = 0
+    batches: int = 0
+    skipped: int = 0
+    seconds: float = 0.0
+
+    @property
+    def train_loss(self) -> float:
+        return self.loss / self.samples if self.samples else math.nan
+
+    @property
+    def train_accuracy(self) -> float:
+        return self.correct / self.samples if self.samples else math.nan
+
+
+@dataclass(slots=True)
+class Best:
+    """The best epoch so far by the monitored metric."""
+
+    value: float
+    epoch: int
+    iteration: int
+
+
+@dataclass(slots=True)
+class LoopState:
+    """The loop's memory.
+
+    `iteration` counts finished weight updates; `epoch` (from 1) and `batch` (finished batches of
+    it) say where the next one stands. `ending` is why training is to end; None: it goes on.
+    """
+
+    iteration: int = 0
+    epoch: int = 1
+    batch: int = 0
+    sums: EpochSums = field(default_factory=EpochSums)
+    last_loss: float | None = None
+    best: Best | None = None
+    best_loss: float | None = None
+    patience_value: float | None = None
+    patience_epoch: int = 0
+    measured: dict[str, float | None] = field(default_factory=dict)
+    warned_non_finite: bool = False
+    ending: StopReason | None = None
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return it as plain values, for a file that is loaded with weights_only."""
+        plain = asdict(self)
+        plain["ending"] = None
+        return plain
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> "LoopState":
+        values = {item.name: plain[item.name] for item in fields(cls)}
+        values["sums"] = EpochSums(**plain["sums"])
+        values["best"] = None if plain["best"] is None else Best(**plain["best"])
+        values["measured"] = dict(plain["measured"])
+        return cls(**values)

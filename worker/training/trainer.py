@@ -1,0 +1,75 @@
+"""Training one job, from its request to its weights; tensors in, reports out."""
+
+import torch
+
+from models.domain.lifecycle import Phase, StopReason
+from worker.training.artifacts import Legacy
+from worker.training.environment import describe_environment
+from worker.training.epochs import summary
+from worker.training.errors import OutOfMemory
+from worker.training.loop import Loop
+from worker.training.parts import Parts, prepare
+from worker.training.pulse import Pulse
+from worker.training.sink import Ended, Sink, StopSignal, TrainRequest
+
+_NO_ROOM = ("can't allocate memory", "not enough memory", "out of memory")
+
+
+def train(request: TrainRequest, sink: Sink, signal: StopSignal) -> Ended:
+    """Train a job until it is done, or until a rule or a person ends it.
+
+    Args:
+        request: what to train, and where its files are.
+        sink: told of everything; what it raises ends the training and is passed on.
+        signal: asked once an iteration, and often while loading, evaluating and saving.
+
+    Returns:
+        How it succeeded; weights, `network.py` and `evaluation.json` are written by then.
+
+    Raises:
+        TrainingError: one of its kinds, each with `retryable`; every iteration that was computed
+            and may be booked was delivered before.
+
+    """
+    try:
+        return _train(request, sink, signal)
+    except MemoryError as failure:
+        raise OutOfMemory(request.device, "the host has no memory left") from failure
+    except RuntimeError as failure:
+        # torch's CPU allocator has no error of its own; the CUDA one's is a RuntimeError too.
+        if any(words in str(failure).lower() for words in _NO_ROOM):
+            raise OutOfMemory(request.device, str(failure).splitlines()[0]) from failure
+        raise
+
+
+def run(loop: Loop) -> StopReason:
+    """Train until the loop says why it is over."""
+    while True:
+        loop.evaluate_if_due()
+        loop.checkpoint_if_due()
+        if loop.stop_if_asked():
+            return loop.state.ending or StopReason.EPOCHS
+        loop.step()
+        loop.report()
+
+
+def _train(request: TrainRequest, sink: Sink, signal: StopSignal) -> Ended:
+    pulse = Pulse(sink, signal)
+    pulse.enter(Phase.LOAD, 0, 0)
+    parts = prepare(request, pulse.beat)
+    loop = Loop(request, parts, sink, signal, pulse)
+    loop.begin()
+    sink.started(_environment(parts, loop))
+    reason = run(loop)
+    weights_sha256 = Legacy(parts, loop.store, sink, pulse).leave(loop)
+    sink.summary(summary(parts, loop.state, final=True))
+    return Ended(reason, loop.state.iteration, None, weights_sha256)
+
+
+def _environment(parts: Parts, loop: Loop) -> dict[str, object]:
+    precision = parts.learner.precision.name
+    return {
+        **describe_environment(parts.device, precision, torch.get_num_threads()),
+        "dataset_sha256": parts.data.sha256,
+        "resumed_at": loop.state.iteration,
+    }
