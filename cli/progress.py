@@ -63,7 +63,7 @@ def require_success(job: Job) -> None:
 
 def ending(job: Job) -> str:
     """How a job ended, in one line."""
-    reason = f" ({job['stop_reason']})" if job["stop_reason"] else ""
+    reason = f" ({job['stop_reason']})" if job["stop_reason"] not in {None, job["state"]} else ""
     error = f": {job['error']['message']}" if job["error"] else ""
     return f"{job['state']}{reason}{error}"
 
