@@ -1,0 +1,384 @@
+"""The flush: every bit of every row, under the fence, or nothing."""
+
+import hashlib
+import math
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from sqlalchemy import Connection, Engine, func, select, text, update
+
+from models.domain.errors import FenceLost
+from models.domain.lifecycle import Outcome, Phase, StopReason, Wish
+from models.tables import artifacts, attempts, checkpoints, epochs, iterations, layer_readings, logs
+from models.tables import progress as progress_table
+from services.claims import Slot, claim
+from services.copying import copy_rows
+from services.database import transaction
+from services.endings import Ending, end_attempt, loss_sha256
+from services.lifecycle import Happening
+from services.recording import (
+    Answer,
+    LayerReading,
+    LogLine,
+    Owner,
+    Page,
+    RowsBroken,
+    committed,
+    flush,
+)
+from services.rewinding import rewind
+from tests.bookings import attempts_of, book_job, events_of, job_of
+from tests.trainings import BATCHES, epoch_of, make_rows, reading
+
+LEASE_SECONDS = 6.0
+
+BITS = st.integers(0, 2**64 - 1) | st.sampled_from(
+    [
+        struct.unpack("<Q", struct.pack("<d", number))[0]
+        for number in (0.0, -0.0, math.inf, -math.inf, math.nan, -math.nan, 5e-324, 1e308)
+    ]
+    + [0x7FF8_0000_0000_BEEF, 0xFFF8_0000_0000_0001]
+)
+
+
+@pytest.fixture
+def owner(engine: Engine) -> Owner:
+    """An attempt that owns a running job."""
+    with transaction(engine) as connection:
+        key = book_job(connection)
+        claimed = claim(connection, "default", Slot("w", "h", 0, "cpu"), LEASE_SECONDS)
+    assert claimed is not None
+    return Owner(key, claimed.attempt, LEASE_SECONDS)
+
+
+def write(engine: Engine, owner: Owner, page: Page) -> Answer:
+    with transaction(engine) as connection:
+        return flush(connection, owner, page)
+
+
+def bits_of(engine: Engine, key: int) -> list[tuple[bytes | None, ...]]:
+    """The floats of each row as PostgreSQL holds them, byte by byte."""
+    columns = (iterations.c[name] for name in ("loss", "lr", "seconds", "grad_norm"))
+    with transaction(engine) as connection:
+        rows = connection.execute(
+            select(*(func.float8send(column) for column in columns))
+            .where(iterations.c.job_key == key)
+            .order_by(iterations.c.iteration)
+        )
+        return [tuple(row) for row in rows]
+
+
+@hypothesis_settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(floats=st.lists(st.tuples(BITS, BITS, BITS, BITS, st.booleans()), min_size=1, max_size=40))
+def test_every_bit_of_every_number_arrives(
+    engine: Engine, floats: list[tuple[int, int, int, int, bool]]
+) -> None:
+    rows = make_rows(1, len(floats))
+    for place, name in enumerate(("loss", "lr", "seconds", "grad_norm")):
+        rows[name] = np.array([each[place] for each in floats], "<u8").view("<f8")
+    rows["has_grad_norm"] = [each[4] for each in floats]
+    with transaction(engine) as connection:
+        key = book_job(connection)
+        copy_rows(connection, key, rows)
+    expected = [
+        (
+            *(struct.pack(">Q", bits) for bits in each[:3]),
+            struct.pack(">Q", each[3]) if each[4] else None,
+        )
+        for each in floats
+    ]
+    assert bits_of(engine, key) == expected
+
+
+def test_rows_arrive_with_all_their_fields(engine: Engine, owner: Owner) -> None:
+    rows = make_rows(1, 25)
+    write(engine, owner, Page(rows=rows))
+    with transaction(engine) as connection:
+        found = connection.execute(
+            select(iterations).where(iterations.c.job_key == owner.job_key).order_by("iteration")
+        ).all()
+    fields = ("iteration", "epoch", "batch", "samples", "loss", "lr", "seconds")
+    assert [tuple(row[1:8]) for row in found] == rows[list(fields)].tolist()
+    assert [row.grad_norm for row in found[:4]] == [2.0, None, None, 2.0]
+
+
+def test_a_flush_moves_the_progress_and_renews_the_lease(engine: Engine, owner: Owner) -> None:
+    before = job_of(engine, owner.job_key)
+    rows = make_rows(1, 13)
+    page = Page(
+        rows=rows, phase=Phase.TRAIN, epoch=2, batch=3, iterations_per_second=9.5, running_seconds=2
+    )
+    write(engine, owner, page)
+    job = job_of(engine, owner.job_key)
+    assert (job.iteration, job.rows, job.epoch, job.batch) == (13, 13, 2, 3)
+    assert (job.phase, job.iterations_per_second, job.running_seconds) == ("train", 9.5, 2.0)
+    assert (job.latest_loss, job.latest_lr) == (1 / 13, 0.1)
+    assert job.lease_until > before.lease_until
+    assert job.final_loss is None
+
+
+def test_an_empty_flush_is_a_heartbeat(engine: Engine, owner: Owner) -> None:
+    write(engine, owner, Page(rows=make_rows(1, 3), phase=Phase.TRAIN, epoch=1, batch=3))
+    before = job_of(engine, owner.job_key)
+    write(engine, owner, Page(running_seconds=1.0))
+    after = job_of(engine, owner.job_key)
+    assert after.lease_until > before.lease_until
+    assert (after.iteration, after.phase, after.batch) == (3, "train", 3)
+
+
+def test_a_page_holds_epochs_layers_files_logs_and_events(engine: Engine, owner: Owner) -> None:
+    page = Page(
+        rows=make_rows(1, BATCHES),
+        epochs=[epoch_of(1)],
+        layers=[LayerReading(1, [reading(0.5), reading(None), reading(math.inf)])],
+        artifacts=[{"name": "a", "kind": "k", "uri": "u", "sha256": "s", "bytes": 3}],
+        logs=[LogLine("stdout", "one"), LogLine("stderr", "two")],
+        happenings=[Happening("warning", 1, {"message": "mi\x00nd", "data": {"x": math.nan}})],
+        summary={"test_accuracy": 0.9, "unknown": 1},
+        attempt={"pid": 7, "environment": {"torch": "2"}},
+    )
+    write(engine, owner, page)
+    job = job_of(engine, owner.job_key)
+    assert job.best_loss == job.train_loss == epoch_of(1)["train_loss"]
+    assert (job.test_accuracy, job.val_loss) == (0.9, None)
+    assert math.isnan(job.test_loss)
+    with transaction(engine) as connection:
+        assert connection.scalar(select(func.count()).select_from(epochs)) == 1
+        layers = connection.execute(select(layer_readings).order_by("position")).all()
+        printed = connection.execute(select(logs.c.line, logs.c.text).order_by("line")).all()
+        assert connection.scalar(select(artifacts.c.bytes)) == 3
+        assert connection.scalar(select(attempts.c.pid)) == 7
+    assert [(each.position, each.grad_norm) for each in layers] == [
+        (0, 0.5),
+        (1, None),
+        (2, math.inf),
+    ]
+    assert printed == [(1, "one"), (2, "two")]
+    happened = events_of(engine, owner.job_key)
+    assert [(each.id, each.type) for each in happened[2:]] == [(3, "epoch"), (4, "warning")]
+    assert happened[2].data["test_loss"] == "NaN"
+    assert happened[3].data == {"message": "mind", "data": {"x": "NaN"}}
+
+
+def test_an_artifact_written_again_takes_the_place_of_the_first(
+    engine: Engine, owner: Owner
+) -> None:
+    for size in (1, 2):
+        facts = {"name": "a", "kind": "k", "uri": f"u{size}", "sha256": "s", "bytes": size}
+        write(engine, owner, Page(artifacts=[facts]))
+    with transaction(engine) as connection:
+        assert connection.execute(select(artifacts.c.uri, artifacts.c.bytes)).all() == [("u2", 2)]
+
+
+def test_the_fence_stops_an_attempt_that_does_not_own_the_job(engine: Engine, owner: Owner) -> None:
+    stranger = Owner(owner.job_key, owner.attempt + 1, LEASE_SECONDS)
+    page = Page(rows=make_rows(1, 3), logs=[LogLine("stdout", "x")], epochs=[epoch_of(1)])
+    for nobody in (stranger, Owner(10**9, 1, LEASE_SECONDS)):
+        with pytest.raises(FenceLost):
+            write(engine, nobody, page)
+    assert bits_of(engine, owner.job_key) == []
+    assert job_of(engine, owner.job_key).iteration == 0
+
+
+@pytest.mark.parametrize("first", [1, 3, 5])
+def test_rows_that_do_not_go_on_where_the_book_ends_are_refused(
+    engine: Engine, owner: Owner, first: int
+) -> None:
+    write(engine, owner, Page(rows=make_rows(1, 3)))
+    with pytest.raises(RowsBroken):
+        write(engine, owner, Page(rows=make_rows(first, 2), logs=[LogLine("stdout", "x")]))
+    job = job_of(engine, owner.job_key)
+    assert (job.iteration, job.rows, job.last_line) == (3, 3, 0)
+
+
+def test_the_answer_carries_what_somebody_wants_and_since_when(
+    engine: Engine, owner: Owner
+) -> None:
+    assert write(engine, owner, Page()).wanted is None
+    with transaction(engine) as connection:
+        connection.execute(
+            update(progress_table).values(
+                wanted=Wish.STOP, wanted_at=text("clock_timestamp() - interval '2 seconds'")
+            )
+        )
+    answer = write(engine, owner, Page())
+    assert answer.wanted is Wish.STOP
+    assert answer.wanted_seconds == pytest.approx(2, abs=1)
+
+
+def test_the_progress_of_a_running_job_stays_heap_only(engine: Engine, owner: Owner) -> None:
+    for done in range(50):
+        write(engine, owner, Page(rows=make_rows(done + 1, 1), phase=Phase.TRAIN))
+    updated = text(
+        "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_xact_user_tables WHERE relname = 'progress'"
+    )
+    with transaction(engine) as connection:
+        for done in range(50, 90):
+            flush(connection, owner, Page(rows=make_rows(done + 1, 1), phase=Phase.TRAIN))
+        total, hot = connection.execute(updated).one()
+    assert total >= 40
+    # Within one transaction nothing is pruned, so a page may fill up now and then.
+    assert hot >= 0.5 * total
+
+
+def test_a_checkpoint_supersedes_those_beyond_the_ones_kept(engine: Engine, owner: Owner) -> None:
+    def saved(iteration: int) -> dict[str, object]:
+        return {"iteration": iteration, "uri": f"c{iteration}", "sha256": "s", "bytes": 1}
+
+    first = write(engine, owner, Page(checkpoints=[saved(1), saved(2)], keep_checkpoints=2))
+    assert first.superseded == ()
+    second = write(engine, owner, Page(checkpoints=[saved(3), saved(4)], keep_checkpoints=2))
+    assert set(second.superseded) == {"c1", "c2"}
+    with transaction(engine) as connection:
+        kept = connection.execute(select(checkpoints.c.iteration).order_by("iteration")).scalars()
+        assert list(kept) == [3, 4]
+    types = [each.type for each in events_of(engine, owner.job_key)]
+    assert types.count("checkpoint") == 4
+
+
+def test_the_fate_of_a_transaction_can_be_asked_for(engine: Engine, owner: Owner) -> None:
+    done = write(engine, owner, Page())
+    with engine.connect() as connection:
+        undone = flush(connection, owner, Page())
+        connection.rollback()
+    with transaction(engine) as connection:
+        assert committed(connection, owner, done.transaction)
+        assert not committed(connection, owner, undone.transaction)
+
+
+def end(engine: Engine, owner: Owner, page: Page, ending: Ending) -> Answer:
+    with transaction(engine) as connection:
+        return end_attempt(connection, owner, page, ending)
+
+
+def test_the_end_is_one_transaction_with_the_last_rows(engine: Engine, owner: Owner) -> None:
+    rows = make_rows(1, 4)
+    write(engine, owner, Page(rows=rows[:2]))
+    digest = hashlib.sha256(rows["loss"].tobytes()).hexdigest()
+    ending = Ending(
+        Outcome.SUCCEEDED,
+        StopReason.EPOCHS,
+        exit_code=0,
+        loss_sha256=digest,
+        weights_sha256="w",
+    )
+    end(engine, owner, Page(rows=rows[2:]), ending)
+    job = job_of(engine, owner.job_key)
+    assert (job.state, job.stop_reason, job.final_loss) == ("succeeded", "epochs", 0.25)
+    assert (job.loss_sha256, job.weights_sha256) == (digest, "w")
+    assert (job.attempt, job.lease_until, job.phase, job.error) == (None, None, "done", None)
+    (attempt,) = attempts_of(engine, owner.job_key)
+    assert (attempt.outcome, attempt.exit_code, attempt.last_iteration) == ("succeeded", 0, 4)
+    with pytest.raises(FenceLost):
+        write(engine, owner, Page())
+
+
+def test_the_hash_of_the_losses_in_the_book_is_that_of_the_bytes_delivered(
+    engine: Engine, owner: Owner
+) -> None:
+    rows = make_rows(1, 20_000)
+    rows["loss"][7] = math.nan
+    rows["loss"][9] = -math.inf
+    write(engine, owner, Page(rows=rows))
+    with transaction(engine) as connection:
+        found = loss_sha256(connection, owner.job_key)
+        empty = loss_sha256(connection, owner.job_key + 1)
+    assert found == hashlib.sha256(rows["loss"].tobytes()).hexdigest()
+    assert empty == hashlib.sha256(b"").hexdigest()
+
+
+def test_an_error_keeps_its_words(engine: Engine, owner: Owner) -> None:
+    error = {"type": "E", "message": "a\x00b", "traceback": None}
+    end(engine, owner, Page(), Ending(Outcome.ERROR, StopReason.ERROR, error=error, signal=11))
+    job = job_of(engine, owner.job_key)
+    assert (job.state, job.error) == ("failed", {"type": "E", "message": "ab", "traceback": None})
+    assert attempts_of(engine, owner.job_key)[0].signal == 11
+
+
+def _fill(connection: Connection, owner: Owner) -> None:
+    for number in (1, 2, 3):
+        flush(
+            connection,
+            owner,
+            Page(
+                rows=make_rows((number - 1) * BATCHES + 1, BATCHES),
+                epochs=[epoch_of(number)],
+                layers=[LayerReading(number * BATCHES, [reading(1.0)])],
+                checkpoints=[
+                    {
+                        "iteration": number * BATCHES,
+                        "uri": f"c{number}",
+                        "sha256": "s",
+                        "bytes": 1,
+                    }
+                ],
+                artifacts=[{"name": "a", "kind": "k", "uri": "a", "sha256": "s", "bytes": 1}],
+                summary={"best_metric": "m", "best_iteration": number * BATCHES},
+                keep_checkpoints=9,
+                running_seconds=float(number),
+            ),
+        )
+
+
+@pytest.mark.parametrize("to", [0, 10, 15, 30])
+def test_a_rewind_leaves_what_was_there_at_that_iteration(
+    engine: Engine, owner: Owner, to: int
+) -> None:
+    with transaction(engine) as connection:
+        _fill(connection, owner)
+        gone = rewind(connection, owner.job_key, owner.attempt, to)
+    job = job_of(engine, owner.job_key)
+    whole = to // BATCHES
+    assert (job.iteration, job.rows, job.rewinds) == (to, to, 1)
+    assert len(bits_of(engine, owner.job_key)) == to
+    assert job.latest_loss == (1 / to if to else None)
+    assert (job.epoch, job.batch) == (
+        (0, 0) if to == 0 else ((to - 1) // 10 + 1, (to - 1) % 10 + 1)
+    )
+    assert job.train_loss == job.best_loss == (epoch_of(whole)["train_loss"] if whole else None)
+    assert job.best_metric == ("m" if to == 30 else None)
+    assert job.running_seconds == (0 if to == 0 else 3)
+    with transaction(engine) as connection:
+        for table, last in (
+            (epochs, epochs.c.last_iteration),
+            (layer_readings, layer_readings.c.iteration),
+            (checkpoints, checkpoints.c.iteration),
+        ):
+            found = connection.execute(select(last).select_from(table).order_by(last)).scalars()
+            assert list(found) == [10, 20, 30][:whole]
+        assert connection.scalar(select(func.count()).select_from(artifacts)) == (to > 0)
+    assert set(gone) == {f"c{n}" for n in (1, 2, 3) if n * BATCHES > to} | (
+        {"a"} if to == 0 else set()
+    )
+    event = events_of(engine, owner.job_key)[-1]
+    assert (event.type, event.data) == ("rewound", {"from": 30, "to": to})
+
+
+def test_a_rewind_is_fenced(engine: Engine, owner: Owner) -> None:
+    with pytest.raises(FenceLost), transaction(engine) as connection:
+        rewind(connection, owner.job_key, owner.attempt + 1, 0)
+
+
+def test_what_a_shutdown_cuts_off_goes_back_into_the_queue_without_its_rows(
+    engine: Engine, owner: Owner
+) -> None:
+    with transaction(engine) as connection:
+        _fill(connection, owner)
+    answer = end(engine, owner, Page(rows=make_rows(31, 2)), Ending(Outcome.PREEMPTED, None))
+    job = job_of(engine, owner.job_key)
+    assert (job.state, job.phase, job.attempt, job.iteration) == ("queued", "queued", None, 0)
+    assert (job.failures, job.attempts_made, job.finished_at) == (0, 1, None)
+    assert set(answer.superseded) == {"c1", "c2", "c3", "a"}
+    assert [each.type for each in events_of(engine, owner.job_key)][-2:] == ["rewound", "state"]
+    (attempt,) = attempts_of(engine, owner.job_key)
+    assert (attempt.outcome, attempt.last_iteration) == ("preempted", 32)
+    with transaction(engine) as connection:
+        again = claim(connection, "default", Slot("w", "h", 0, "cpu"), LEASE_SECONDS)
+    assert again is not None
+    assert (again.job_key, again.attempt, again.iteration) == (owner.job_key, 2, 0)

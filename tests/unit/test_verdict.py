@@ -1,0 +1,98 @@
+"""How an attempt ended, from what is known when its trainer is gone."""
+
+import dataclasses
+import signal
+
+import pytest
+
+from models.domain.lifecycle import Outcome, StopReason, Wish
+from worker.child import SILENCE_EXIT_CODE
+from worker.listening import Why
+from worker.verdict import Evidence, judge, refused
+from worker.wire import Delivery, Kind
+
+NOTHING = Evidence(
+    last_words=None,
+    exit_code=0,
+    ended_for=None,
+    wanted=None,
+    shutting_down=False,
+    loss_sha256="l",
+)
+ENDED = Delivery(Kind.ENDED, {"stop_reason": "patience", "weights_sha256": "w"})
+CANCELLED = Delivery(
+    Kind.FAILED, {"outcome": "cancelled", "stop_reason": "cancelled", "error": {"type": "C"}}
+)
+
+
+def test_a_training_that_says_that_it_is_done_has_succeeded() -> None:
+    ending = judge(dataclasses.replace(NOTHING, last_words=ENDED))
+    assert (ending.outcome, ending.stop_reason) == (Outcome.SUCCEEDED, StopReason.PATIENCE)
+    assert (ending.loss_sha256, ending.weights_sha256, ending.exit_code) == ("l", "w", 0)
+
+
+def test_a_success_stands_even_where_the_worker_leaves() -> None:
+    evidence = dataclasses.replace(NOTHING, last_words=ENDED, shutting_down=True)
+    assert judge(evidence).outcome is Outcome.SUCCEEDED
+
+
+def test_a_failure_carries_the_trainers_own_words() -> None:
+    error = {"type": "Diverged", "message": "m", "traceback": "t"}
+    words = Delivery(
+        Kind.FAILED, {"outcome": "diverged", "stop_reason": "diverged", "error": error}
+    )
+    ending = judge(dataclasses.replace(NOTHING, last_words=words, exit_code=1))
+    assert (ending.outcome, ending.stop_reason) == (Outcome.DIVERGED, StopReason.DIVERGED)
+    assert ending.error == error
+
+
+def test_a_cancel_is_one_only_where_somebody_wanted_it() -> None:
+    wanted = dataclasses.replace(NOTHING, last_words=CANCELLED, wanted=Wish.CANCEL)
+    assert judge(wanted).stop_reason is StopReason.CANCELLED
+    leaving = dataclasses.replace(NOTHING, last_words=CANCELLED, shutting_down=True)
+    assert (judge(leaving).outcome, judge(leaving).stop_reason) == (Outcome.PREEMPTED, None)
+
+
+@pytest.mark.parametrize(
+    ("why", "exit_code", "shutting_down", "outcome", "reason"),
+    [
+        (Why.CANCEL, -9, False, Outcome.CANCELLED, StopReason.CANCELLED),
+        (Why.CANCEL, -9, True, Outcome.CANCELLED, StopReason.CANCELLED),
+        (Why.SHUTDOWN, -9, True, Outcome.PREEMPTED, None),
+        (None, -9, True, Outcome.PREEMPTED, None),
+        (Why.STALLED, -9, False, Outcome.STALLED, StopReason.ATTEMPTS),
+        (Why.BROKEN, -9, False, Outcome.ERROR, StopReason.ERROR),
+        (None, -9, False, Outcome.KILLED, StopReason.ATTEMPTS),
+        (None, -signal.SIGSEGV, False, Outcome.ERROR, StopReason.ERROR),
+        (None, 0, False, Outcome.ERROR, StopReason.ERROR),
+        (None, SILENCE_EXIT_CODE, False, Outcome.LOST, StopReason.ATTEMPTS),
+        (None, None, False, Outcome.ERROR, StopReason.ERROR),
+    ],
+)
+def test_a_trainer_that_went_without_a_word(
+    why: Why | None,
+    exit_code: int | None,
+    shutting_down: bool,  # noqa: FBT001 - a row of the table
+    outcome: Outcome,
+    reason: StopReason | None,
+) -> None:
+    ending = judge(
+        dataclasses.replace(
+            NOTHING, ended_for=why, exit_code=exit_code, shutting_down=shutting_down
+        )
+    )
+    assert (ending.outcome, ending.stop_reason) == (outcome, reason)
+    assert (ending.error is None) == (outcome in {Outcome.CANCELLED, Outcome.PREEMPTED})
+
+
+def test_a_signal_is_told_apart_from_an_exit_code() -> None:
+    killed = judge(dataclasses.replace(NOTHING, exit_code=-9))
+    assert (killed.exit_code, killed.signal) == (None, 9)
+    left = judge(dataclasses.replace(NOTHING, exit_code=3))
+    assert (left.exit_code, left.signal) == (3, None)
+
+
+def test_what_the_book_refuses_has_no_hash() -> None:
+    ending = refused(ValueError("no"), exit_code=None)
+    assert (ending.outcome, ending.loss_sha256) == (Outcome.ERROR, None)
+    assert ending.error == {"type": "ValueError", "message": "no", "traceback": None}
