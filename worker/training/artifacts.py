@@ -54,8 +54,8 @@ class Legacy:
             parts.data.test,
             parts.learner.loss,
             parts.data.normalise,
-            parts.evaluation_batch_size,
-            self._pulse.beat,
+            batch_size=parts.evaluation_batch_size,
+            on_batch=self._pulse.beat,
         )
 
     def _write(self, name: str, kind: str, content: bytes) -> str:

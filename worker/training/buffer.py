@@ -63,12 +63,12 @@ class DeviceClock:
     """CUDA's own events: the host runs ahead, so its clock would measure launches."""
 
     def __init__(self, capacity: int) -> None:
-        self._ends = [torch.cuda.Event(enable_timing=True) for _ in range(capacity)]
+        self._ends = [_timer() for _ in range(capacity)]
         self._starts = [self._ends[0]] * capacity
         self.restart()
 
     def restart(self) -> None:
-        self._last = torch.cuda.Event(enable_timing=True)
+        self._last = _timer()
         self._last.record()
 
     def mark(self, slot: int) -> None:
@@ -79,6 +79,10 @@ class DeviceClock:
     def seconds(self, count: int) -> npt.NDArray[np.float64]:
         pairs = zip(self._starts[:count], self._ends[:count], strict=True)
         return np.array([start.elapsed_time(end) / 1e3 for start, end in pairs])
+
+
+def _timer() -> torch.cuda.Event:
+    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
 
 
 class ScalarBuffer:

@@ -17,7 +17,7 @@ def prepare_device(name: str, *, deterministic: bool, threads: int) -> torch.dev
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(deterministic)
     # Filling fresh memory with NaN finds bugs in kernels and costs a pass over every tensor.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     device = torch.device(name)
     if device.type == "cuda":
         _prepare_cuda(device, deterministic=deterministic)
@@ -33,4 +33,5 @@ def _prepare_cuda(device: torch.device, *, deterministic: bool) -> None:
     torch.backends.cudnn.deterministic = deterministic
     torch.backends.cudnn.benchmark = not deterministic
     # Deterministic work is to be repeatable anywhere: fp32 means fp32 there, not TF32.
-    torch.backends.fp32_precision = "ieee" if deterministic else "tf32"
+    precision = "ieee" if deterministic else "tf32"
+    torch.backends.fp32_precision = precision  # type: ignore[attr-defined]

@@ -26,7 +26,7 @@ def describe_environment(device: torch.device, precision: str, threads: int) -> 
     }
     if device.type == "cuda":
         described["cuda"] = torch.version.cuda
-        described["cudnn"] = torch.backends.cudnn.version()
+        described["cudnn"] = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
     return described
 
 

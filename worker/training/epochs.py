@@ -73,8 +73,8 @@ class EpochEnd:
             split,
             parts.learner.loss,
             parts.data.normalise,
-            parts.evaluation_batch_size,
-            self._pulse.beat,
+            batch_size=parts.evaluation_batch_size,
+            on_batch=self._pulse.beat,
         )
 
     def row(self, epoch_start: list[Tensor]) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def norm(tensors: list[Tensor]) -> float:
     if not tensors:
         return 0.0
     norms = [torch.linalg.vector_norm(tensor, dtype=torch.float64) for tensor in tensors]
-    return torch.linalg.vector_norm(torch.stack(norms)).item()
+    return float(torch.linalg.vector_norm(torch.stack(norms)))
 
 
 def distance(now: list[Tensor], then: list[Tensor]) -> float:

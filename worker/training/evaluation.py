@@ -37,6 +37,7 @@ def evaluate(
     split: Split,
     loss: Loss,
     normalise: Normalise,
+    *,
     batch_size: int,
     on_batch: Callable[[int], None],
 ) -> Measured:

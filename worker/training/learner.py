@@ -71,7 +71,7 @@ class Learner:
         divisor = self.loss.divisor(labels_n)
         total = torch.zeros((), device=x.device)
         right = torch.zeros((), dtype=torch.int64, device=x.device)
-        for part, labels in zip(x.split(size), labels_n.split(size), strict=True):
+        for part, labels in zip(torch.split(x, size), torch.split(labels_n, size), strict=True):
             with self.precision.forward():
                 output = self.network(part)
                 loss = self.loss.part(output, labels, divisor)

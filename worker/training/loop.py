@@ -11,7 +11,6 @@ from worker.training.epochs import EpochEnd, norm, summary
 from worker.training.errors import Cancelled
 from worker.training.evaluation import Measured
 from worker.training.files import Store
-from worker.training.learner import Update
 from worker.training.order import epoch_order
 from worker.training.parts import Parts
 from worker.training.pulse import Pulse

@@ -47,7 +47,7 @@ class LayerReadings:
             self._squares[place] = square if earlier is None else earlier + square
 
         def passed(_module: nn.Module, _inputs: Any, output: Tensor) -> None:  # noqa: ANN401 - as above
-            output.register_hook(arrived)
+            output.register_hook(arrived)  # type: ignore[no-untyped-call]
 
         return passed
 
@@ -107,4 +107,5 @@ class LayerReadings:
 
 def _norm(tensors: Sequence[Tensor]) -> Tensor:
     norms = [torch.linalg.vector_norm(tensor.detach(), dtype=torch.float64) for tensor in tensors]
-    return torch.linalg.vector_norm(torch.stack(norms))
+    total: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+    return total

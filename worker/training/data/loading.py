@@ -44,8 +44,8 @@ class Data:
     """All that a job trains on and is measured with, on its device.
 
     `mean` and `std` hold a number a channel, [1, c, 1, 1], in the source's units: a network's
-    input is (pixel - mean) / std. Without `normalize` that is pixel / its full value. `sha256` is of the
-    samples and labels that the job uses, before they are normalised.
+    input is (pixel - mean) / std. Without `normalize` that is pixel / its full value. `sha256`
+    is of the samples and labels that the job uses, before they are normalised.
     """
 
     train: Split
@@ -75,8 +75,9 @@ def load_data(
 ) -> Data:
     """Load what a spec's resolved `dataset` describes.
 
-    `validation_samples` is what its `validation` comes to. `train_samples` are drawn from the source's training samples, validation from those, both by
-    `split_seed`; what is drawn keeps the source's order.
+    `validation_samples` is what its `validation` comes to. `train_samples` are drawn from the
+    source's training samples, validation from those, both by `split_seed`; what is drawn keeps
+    the source's order.
 
     Raises:
         DatasetMissing: no file and no network.
@@ -142,7 +143,7 @@ def _hold_out(train: Split, count: int, seed: int) -> tuple[Split, Split | None]
 
 def _resized(split: Split, size: list[int], alive: Alive) -> Split:
     parts = []
-    for images in split.images.split(_CHUNK):
+    for images in torch.split(split.images, _CHUNK):
         alive()
         parts.append(
             torch.nn.functional.interpolate(
@@ -160,11 +161,11 @@ def _normalisation(images: Tensor, full: float, alive: Alive, *, on: bool) -> tu
         return torch.zeros(shape), torch.full(shape, full)
     count = images.numel() // channels
     sums, squares = torch.zeros(2, channels, dtype=torch.float64)
-    for part in images.split(_CHUNK):
+    for part in torch.split(images, _CHUNK):
         alive()
         sums += _channel_sums(part.double())
     mean = (sums / count).reshape(shape)
-    for part in images.split(_CHUNK):
+    for part in torch.split(images, _CHUNK):
         alive()
         squares += _channel_sums((part.double() - mean).square())
     std = (squares / count).sqrt().reshape(shape)
@@ -181,7 +182,7 @@ def _hash(splits: list[Split], alive: Alive) -> str:
     for split in splits:
         for tensor in (split.images, split.labels):
             digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
-            for part in tensor.contiguous().split(_CHUNK):
+            for part in torch.split(tensor.contiguous(), _CHUNK):
                 alive()
                 digest.update(part.numpy().data)
     return digest.hexdigest()
