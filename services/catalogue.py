@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from models.domain.datasets import DATASETS, describe_dataset
+from models.domain.datasets import DATASETS, DatasetFacts, describe_dataset
 from models.domain.presets import PRESETS
 from models.domain.spec.dataset import Synthetic
 from models.schemas.catalogue import Dataset, Network
@@ -48,7 +48,8 @@ def list_networks() -> Sequence[Network]:
 
 def _datasets(folder: Path) -> Iterator[Dataset]:
     synthetic = describe_dataset(Synthetic(name="synthetic"))
-    for name, facts in {**DATASETS, "synthetic": synthetic}.items():
+    known: list[tuple[str, DatasetFacts]] = [*DATASETS.items(), ("synthetic", synthetic)]
+    for name, facts in known:
         yield Dataset(
             name=name,
             train_samples=facts.train_samples,

@@ -1,9 +1,11 @@
 """Reading the fleet, and the projects it works for."""
 
+from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
 
-from sqlalchemy import Connection, func, select
-from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy import Connection, RowMapping, func, select
 
 from models.domain.errors import CursorInvalid
 from models.schemas.catalogue import Project, ProjectList, Worker
@@ -14,14 +16,16 @@ from services.fleet import fresh
 
 def list_workers(connection: Connection) -> Sequence[Worker]:
     """List the workers by name, each with the jobs that it runs."""
-    running = (
-        select(func.coalesce(func.array_agg(aggregate_order_by(jobs.c.id, attempts.c.slot)), "{}"))
-        .join(attempts, attempts.c.job_key == jobs.c.key)
-        .where(attempts.c.worker == workers.c.name, attempts.c.ended_at.is_(None))
-        .scalar_subquery()
-    )
-    rows = connection.execute(select(workers, running.label("running")).order_by(workers.c.name))
-    return [Worker.model_validate(row) for row in rows]
+    running: dict[str, list[UUID]] = defaultdict(list)
+    for name, job_id in connection.execute(
+        select(attempts.c.worker, jobs.c.id)
+        .join(jobs, jobs.c.key == attempts.c.job_key)
+        .where(attempts.c.ended_at.is_(None))
+        .order_by(attempts.c.slot)
+    ):
+        running[name].append(job_id)
+    rows = connection.execute(select(workers).order_by(workers.c.name)).mappings()
+    return [Worker(**_shown(row), running=running[row["name"]]) for row in rows]
 
 
 def count_workers(connection: Connection) -> int:
@@ -49,6 +53,10 @@ def list_projects(connection: Connection, limit: int, cursor: str | None) -> Pro
     return ProjectList(
         items=items, next_cursor=encode_cursor(name, items[-1].name) if more else None
     )
+
+
+def _shown(row: RowMapping) -> dict[str, Any]:
+    return {name: row[name] for name in Worker.model_fields if name in row}
 
 
 def _after(name: str, cursor: str | None) -> str:
