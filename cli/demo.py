@@ -198,11 +198,11 @@ def _fact(screen: Console, name: str, value: str) -> None:
 def _hints(stack: Stack, home: Path, job: Job) -> list[str]:
     """Lines to paste into a shell; no password is shown."""
     address = f"{stack.url}/v1/jobs/{job['id']}"
-    query = shlex.quote(_COUNT_ROWS.replace("%s", f"'{job['id']}'"))
+    query = _COUNT_ROWS.replace("%s", f"'{job['id']}'")
     return [
         f"curl -s '{address}/iterations?limit=3'",
         f"curl -s '{address}/epochs'",
-        f"{_psql(stack, home)} -c {query}",
+        f'{_psql(stack, home)} -c "{query}"',
     ]
 
 
