@@ -11,6 +11,7 @@ from api.connections import Connections
 from api.dependencies import Parts
 from api.documents import install_document
 from api.health import Health
+from api.headers import SafeHeaders
 from api.lookout import Lookout
 from api.pages import install_pages
 from api.problems import install_problem_handlers
@@ -49,6 +50,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
+    app.add_middleware(SafeHeaders)
     install_problem_handlers(app)
     install_pages(app)
     include_routes(app)

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, insert, select
 
 from foundation.ids import new_id
 from foundation.settings import LimitsSettings
-from models.domain.errors import Breach, SpecInvalid
+from models.domain.errors import Breach, Location, SpecInvalid
 from models.domain.lifecycle import State
 from models.domain.spec import JobSpec, parse_spec, resolve, spec_sha256
 from models.schemas.job import Job
@@ -25,23 +25,34 @@ MOST_SAME = 20
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A job that could be made: checked, with every default filled in, and planned."""
+    """A job that could be made: checked, with every default filled in, and planned.
 
+    Attributes:
+        loc: where its spec stands in what was sent.
+
+    """
+
+    loc: Location
     spec: JobSpec
     resolved: dict[str, Any]
     sha256: str
     plan: Plan
 
 
-def draft_job(raw: object, limits: LimitsSettings) -> Draft:
+def draft_job(raw: object, limits: LimitsSettings, loc: Location = ()) -> Draft:
     """Check a spec and plan it; touches no database.
 
     Raises:
-        SpecInvalid: it breaks a rule.
+        SpecInvalid: it breaks a rule; places begin with `loc`.
 
     """
-    spec = parse_spec(raw)
-    return Draft(spec, resolve(spec), spec_sha256(spec), make_plan(spec, limits))
+    try:
+        spec = parse_spec(raw)
+        return Draft(loc, spec, resolve(spec), spec_sha256(spec), make_plan(spec, limits))
+    except SpecInvalid as error:
+        raise SpecInvalid(
+            [Breach((*loc, *each.loc), each.msg) for each in error.breaches]
+        ) from None
 
 
 def draft_batch(raw: object, limits: LimitsSettings) -> list[Draft]:
@@ -55,9 +66,9 @@ def draft_batch(raw: object, limits: LimitsSettings) -> list[Draft]:
     breaches: list[Breach] = []
     for index, item in enumerate(_items(raw)):
         try:
-            drafts.append(draft_job(item, limits))
+            drafts.append(draft_job(item, limits, ("items", index)))
         except SpecInvalid as error:
-            breaches += [Breach(("items", index, *each.loc), each.msg) for each in error.breaches]
+            breaches += error.breaches
     if breaches:
         raise SpecInvalid(breaches)
     return drafts
@@ -118,15 +129,14 @@ def _items(raw: object) -> list[object]:
 
 
 def _check_parents(connection: Connection, drafts: Sequence[Draft]) -> None:
-    wanted = {UUID(str(draft.spec.parent)) for draft in drafts if draft.spec.parent is not None}
+    wanted = {UUID(draft.spec.parent) for draft in drafts if draft.spec.parent is not None}
     if not wanted:
         return
     known = set(connection.execute(select(jobs.c.id).where(jobs.c.id.in_(wanted))).scalars())
-    alone = len(drafts) == 1
     breaches = [
-        Breach(("parent",) if alone else ("items", index, "parent"), "there is no such job")
-        for index, draft in enumerate(drafts)
-        if draft.spec.parent is not None and UUID(str(draft.spec.parent)) not in known
+        Breach((*draft.loc, "parent"), "there is no such job")
+        for draft in drafts
+        if draft.spec.parent is not None and UUID(draft.spec.parent) not in known
     ]
     if breaches:
         raise SpecInvalid(breaches)

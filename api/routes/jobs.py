@@ -113,6 +113,7 @@ def edit_job(job_id: JobId, body: PatchBytes, connection: ConnectionDependency) 
     "/{job_id}",
     operation_id="delete_job",
     status_code=status.HTTP_204_NO_CONTENT,
+    response_class=Response,
     responses=problems(JobMissing, MoveForbidden),
 )
 def remove_job(
