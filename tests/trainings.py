@@ -1,189 +1,112 @@
-"""Training functions for tests of what stands around training: real processes, no tensors."""
+"""Trainings for tests: a sink that keeps everything in order, and a run in one call."""
 
-import itertools
-import math
-import os
-import signal
-import subprocess
-import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from models.domain.lifecycle import StopReason, Wish
-from worker.training.errors import Cancelled, Diverged, OutOfMemory
-from worker.training.sink import ROW_DTYPE, Ended, Rows, Sink, StopSignal, TrainRequest
+from models.domain.lifecycle import Wish
+from models.domain.spec import parse_spec, resolve
+from worker.training.sink import ROW_DTYPE, Ended, Rows, TrainRequest
+from worker.training.trainer import train
 
-BATCHES = 10
-
-
-def make_rows(first: int, count: int, loss: float | None = None) -> Rows:
-    """Rows `first` to `first + count - 1` of epochs of BATCHES batches."""
-    rows = np.zeros(count, ROW_DTYPE)
-    rows["iteration"] = np.arange(first, first + count)
-    rows["epoch"] = (rows["iteration"] - 1) // BATCHES + 1
-    rows["batch"] = (rows["iteration"] - 1) % BATCHES + 1
-    rows["samples"] = 8
-    rows["loss"] = 1 / rows["iteration"] if loss is None else loss
-    rows["lr"] = 0.1
-    rows["seconds"] = 0.001
-    rows["has_grad_norm"] = rows["iteration"] % 3 == 1
-    rows["grad_norm"] = np.where(rows["has_grad_norm"], 2.0, 0.0)
-    return rows
+SMALL: dict[str, Any] = {
+    "dataset": {"name": "digits", "train_samples": 200, "test_samples": 50},
+    "network": {"name": "linear"},
+    "epochs": 2,
+    "batch_size": 32,
+}
+"""7 batches an epoch, the last of 8 samples: 14 iterations."""
 
 
-def epoch_of(number: int) -> dict[str, Any]:
-    """An item of the epochs' page, with a loss that is as it should be."""
-    first = (number - 1) * BATCHES + 1
-    losses = make_rows(first, BATCHES)["loss"]
-    return {
-        "epoch": number,
-        "batches": BATCHES,
-        "samples": 8 * BATCHES,
-        "first_iteration": first,
-        "last_iteration": number * BATCHES,
-        "train_loss": float(losses.mean()),
-        "train_accuracy": 0.5,
-        "val_loss": None,
-        "val_accuracy": None,
-        "test_loss": math.nan,
-        "test_accuracy": 0.25,
-        "test_batches": 1,
-        "skipped_updates": 0,
-        "weight_norm": 1.0,
-        "weight_change": 0.1,
-        "seconds": 0.01,
-        "samples_per_second": 8000.0,
-    }
+class Book:
+    """A sink that remembers; `told` holds (kind, what) in the order in which it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, Any]] = []
+
+    def started(self, environment: dict[str, Any]) -> None:
+        self.told.append(("started", environment))
+
+    def rows(self, rows: Rows) -> None:
+        self.told.append(("rows", rows))
+
+    def epoch(self, epoch: dict[str, Any]) -> None:
+        self.told.append(("epoch", epoch))
+
+    def layers(self, iteration: int, readings: list[dict[str, Any]]) -> None:
+        self.told.append(("layers", (iteration, readings)))
+
+    def phase(self, name: str, epoch: int, batch: int) -> None:
+        self.told.append(("phase", (name, epoch, batch)))
+
+    def checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.told.append(("checkpoint", checkpoint))
+
+    def artifact(self, artifact: dict[str, Any]) -> None:
+        self.told.append(("artifact", artifact))
+
+    def summary(self, summary: dict[str, Any]) -> None:
+        self.told.append(("summary", summary))
+
+    def warning(self, message: str, data: dict[str, Any]) -> None:
+        self.told.append(("warning", (message, data)))
+
+    def all(self, kind: str) -> list[Any]:
+        return [what for told, what in self.told if told == kind]
+
+    @property
+    def table(self) -> Rows:
+        return np.concatenate([np.empty(0, ROW_DTYPE), *self.all("rows")])
+
+    @property
+    def losses(self) -> list[float]:
+        return [float(loss) for loss in self.table["loss"]]
+
+    @property
+    def epochs(self) -> list[dict[str, Any]]:
+        return self.all("epoch")
+
+    @property
+    def artifacts(self) -> dict[str, dict[str, Any]]:
+        return {artifact["name"]: artifact for artifact in self.all("artifact")}
 
 
-def steady(request: TrainRequest, sink: Sink, signals: StopSignal) -> Ended:
-    """Train spec.epochs epochs; spec.pause_seconds between two iterations."""
-    print("hello from the trainer")  # noqa: T201 - a trainer's print is a log line
-    print("and an error", file=sys.stderr)  # noqa: T201
-    sink.phase("load", 0, 0)
-    sink.started({"device_name": "test", "precision": "fp32", "threads": 1, "torch": "none"})
-    done = 0
-    for epoch in range(1, int(request.spec["epochs"]) + 1):
-        for _ in range(BATCHES):
-            wish = signals.wanted()
-            if wish is Wish.CANCEL:
-                raise Cancelled(done)
-            if wish is Wish.STOP:
-                return Ended(StopReason.STOPPED, done, None, "w" * 64)
-            time.sleep(float(request.spec["pause_seconds"]))
-            done += 1
-            sink.rows(make_rows(done, 1))
-        sink.layers(done, [reading(0.5), reading(None)])
-        sink.epoch(epoch_of(epoch))
-        _save(request, sink, done)
-    sink.artifact(_file(request, "weights.safetensors", kind="weights"))
-    best = {"metric": "train_loss", "value": 0.1, "epoch": 1, "iteration": BATCHES}
-    sink.summary({"test_accuracy": 0.75, "best": best})
-    return Ended(StopReason.EPOCHS, done, None, "w" * 64)
+class Wants:
+    """A stop signal whose wish depends on what the book has heard so far."""
+
+    def __init__(self, book: Book, wish: Callable[[Book], Wish | None]) -> None:
+        self._book, self._wish = book, wish
+        self.asked = 0
+
+    def wanted(self) -> Wish | None:
+        self.asked += 1
+        return self._wish(self._book)
 
 
-def deaf(request: TrainRequest, sink: Sink, signals: StopSignal) -> Ended:
-    """Deliver one row, then compute one giant iteration that hears nothing."""
-    del signals
-    sink.rows(make_rows(1, 1))
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    Path(request.datasets_folder, "grandchild").write_text(str(child.pid))
-    time.sleep(600)
-    raise AssertionError
-
-
-def deaf_at_load(request: TrainRequest, sink: Sink, signals: StopSignal) -> Ended:
-    del request, signals
-    sink.phase("load", 0, 0)
-    time.sleep(600)
-    raise AssertionError
-
-
-def killed(request: TrainRequest, sink: Sink, signals: StopSignal) -> Ended:
-    """Deliver rows, then die as the kernel's out-of-memory killer makes one die."""
-    del request, signals
-    sink.rows(make_rows(1, 5))
-    os.kill(os.getpid(), signal.SIGKILL)
-    raise AssertionError
-
-
-def segfault(request: TrainRequest, sink: Sink, signals: StopSignal) -> Ended:
-    del request, signals
-    sink.rows(make_rows(1, 2))
-    os.kill(os.getpid(), signal.SIGSEGV)
-    raise AssertionError
-
-
-def leaves_without_a_word(request: TrainRequest, sink: Sink, signals: StopSignal) -> Ended:
-    del request, sink, signals
-    os._exit(3)
-
-
-def failing(request: TrainRequest, sink: Sink, signals: StopSignal) -> Ended:
-    del request, signals
-    sink.rows(make_rows(1, 3))
-    raise RuntimeError("no\x00such thing: " + "x" * 100_000)
-
-
-def out_of_memory(request: TrainRequest, sink: Sink, signals: StopSignal) -> Ended:
-    del sink, signals
-    raise OutOfMemory(request.device, "tried to allocate the moon")
-
-
-def diverging(request: TrainRequest, sink: Sink, signals: StopSignal) -> Ended:
-    del request, signals
-    sink.rows(make_rows(1, 2))
-    sink.rows(make_rows(3, 1, loss=math.nan))
-    raise Diverged(3, math.nan)
-
-
-def skipping(request: TrainRequest, sink: Sink, signals: StopSignal) -> Ended:
-    """Forget a row: the book must refuse what follows."""
-    del request, signals
-    sink.rows(make_rows(1, 2))
-    time.sleep(0.3)
-    sink.rows(make_rows(4, 1))
-    time.sleep(600)
-    raise AssertionError
-
-
-def endless(request: TrainRequest, sink: Sink, signals: StopSignal) -> Ended:
-    """Train until somebody wants something else."""
-    for done in itertools.count(1):
-        wish = signals.wanted()
-        if wish is Wish.CANCEL:
-            raise Cancelled(done - 1)
-        if wish is Wish.STOP:
-            return Ended(StopReason.STOPPED, done - 1, None, None)
-        time.sleep(float(request.spec["pause_seconds"]))
-        sink.rows(make_rows(done, 1))
-    raise AssertionError
-
-
-def reading(norm: float | None) -> dict[str, Any]:
-    return {
-        "layer": "linear1",
-        "kind": "linear",
-        "error_norm": 1.5,
-        "grad_norm": norm,
-        "weight_norm": norm,
-        "update_ratio": norm,
-    }
-
-
-def _save(request: TrainRequest, sink: Sink, iteration: int) -> None:
-    facts = _file(request, f"checkpoint-{iteration}", kind="checkpoint")
-    sink.checkpoint(
-        {name: facts[name] for name in ("uri", "sha256", "bytes")} | {"iteration": iteration}
+def make_request(spec: dict[str, Any], folder: Path, **more: Any) -> TrainRequest:  # noqa: ANN401 - fields of TrainRequest
+    resolved = resolve(parse_spec(spec))
+    return TrainRequest(
+        job_id="job",
+        spec=resolved,
+        plan={},
+        device="cpu",
+        artifacts_url=str(folder / "job"),
+        datasets_folder=str(folder / "datasets"),
+        **{"attempt": 1, **more},
     )
 
 
-def _file(request: TrainRequest, name: str, *, kind: str) -> dict[str, Any]:
-    folder = Path(request.artifacts_url) / str(request.attempt)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / name
-    path.write_bytes(b"weights")
-    return {"name": name, "kind": kind, "uri": str(path), "sha256": "0" * 64, "bytes": 7}
+def train_spec(
+    spec: dict[str, Any],
+    folder: Path,
+    *,
+    book: Book | None = None,
+    wish: Callable[[Book], Wish | None] = lambda _book: None,
+    **more: Any,  # noqa: ANN401 - fields of TrainRequest
+) -> tuple[Ended, Book]:
+    """Train for real; what the training told is in the book, also where it raised."""
+    book = Book() if book is None else book
+    ended = train(make_request(spec, folder, **more), book, Wants(book, wish))
+    return ended, book

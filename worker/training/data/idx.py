@@ -80,8 +80,9 @@ def read_idx(path: Path, shape: tuple[int, ...]) -> Tensor:
     magic = bytes([0, 0, _UNSIGNED_BYTES, len(shape)])
     if content[:4] != magic:
         raise DatasetCorrupt(path.name, path.parent, f"it begins with {content[:4].hex(' ')}")
-    sizes = tuple(int(size) for size in np.frombuffer(content[4:header], dtype=">u4"))
-    if sizes != shape:
+    words = [content[place : place + 4] for place in range(4, header, 4)]
+    sizes = tuple(int.from_bytes(word, "big") for word in words)
+    if len(content) >= header and sizes != shape:
         raise DatasetCorrupt(path.name, path.parent, f"its sizes are {sizes}, not {shape}")
     if len(content) != length:
         raise DatasetCorrupt(path.name, path.parent, f"it should hold {length} bytes")

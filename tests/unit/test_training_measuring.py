@@ -1,0 +1,168 @@
+"""Evaluation held against scikit-learn, files that are whole, rows that come in order."""
+
+import hashlib
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from sklearn.metrics import (
+    confusion_matrix,
+    log_loss,
+    precision_recall_fscore_support,
+    top_k_accuracy_score,
+)
+from torch import Tensor, nn
+
+from tests.trainings import Book
+from worker.training.buffer import ScalarBuffer
+from worker.training.data.loading import Split
+from worker.training.environment import code_revision
+from worker.training.errors import Diverged, StoreFailed
+from worker.training.evaluation import evaluate, report
+from worker.training.files import Store, read
+from worker.training.learner import Update
+from worker.training.losses import Loss
+from worker.training.recorder import Recorder
+from worker.training.state import LoopState
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("batch_size", [7, 100])
+def test_an_evaluation_is_scikit_learns(batch_size: int) -> None:
+    torch.manual_seed(0)
+    classes = 12
+    labels = torch.randint(classes, (100,))
+    outputs = torch.randn(100, classes) + 2 * nn.functional.one_hot(labels, classes)
+    loss = Loss({"name": "cross_entropy", "label_smoothing": 0.0, "weight": None}, labels, classes)
+    batches: list[int] = []
+    measured = evaluate(
+        nn.Identity(),
+        Split(outputs, labels),
+        loss,
+        lambda images: images,
+        batch_size=batch_size,
+        on_batch=batches.append,
+    )
+    answers = outputs.argmax(1)
+    figures = report(measured)
+    precision, recall, f1, support = precision_recall_fscore_support(
+        labels, answers, zero_division=0
+    )
+    assert figures["confusion_matrix"] == confusion_matrix(labels, answers).tolist()
+    for place, figure in enumerate(figures["classes"]):
+        assert figure["precision"] == pytest.approx(precision[place])
+        assert figure["recall"] == pytest.approx(recall[place])
+        assert figure["f1"] == pytest.approx(f1[place])
+        assert figure["support"] == support[place]
+    assert figures["accuracy"] == pytest.approx((answers == labels).float().mean().item())
+    probabilities = outputs.softmax(1).double()
+    assert figures["loss"] == pytest.approx(
+        log_loss(labels, probabilities / probabilities.sum(1, keepdim=True)), rel=1e-5
+    )
+    assert figures["top5_accuracy"] == pytest.approx(top_k_accuracy_score(labels, outputs, k=5))
+    assert batches == list(range(1, math.ceil(100 / batch_size) + 1))
+    assert measured.batches == len(batches)
+
+
+def test_a_stored_file_is_whole_and_told_by_its_hash(tmp_path: Path) -> None:
+    stored = Store(str(tmp_path / "job"), 3).write("weights.bin", b"content")
+    assert stored.uri == str(tmp_path / "job" / "attempt-3" / "weights.bin")
+    assert read(stored.uri) == b"content"
+    assert stored.sha256 == hashlib.sha256(b"content").hexdigest()
+    assert stored.bytes == 7
+    assert [path.name for path in Path(stored.uri).parent.iterdir()] == ["weights.bin"]
+
+
+def test_a_store_may_be_any_file_system_that_fsspec_knows() -> None:
+    stored = Store("memory://bucket/job", 1).write("weights.bin", b"content")
+    assert stored.uri == "memory://bucket/job/attempt-1/weights.bin"
+    assert read(stored.uri) == b"content"
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "job").write_text("a file where the folder should be")
+    with pytest.raises(StoreFailed, match="job/attempt-1") as caught:
+        Store(str(tmp_path / "job"), 1).write("weights.bin", b"")
+    assert caught.value.retryable
+
+
+def test_the_code_revision_is_read_from_a_checkout(tmp_path: Path) -> None:
+    git = tmp_path / ".git"
+    git.mkdir()
+    (git / "HEAD").write_text("ref: refs/heads/main\n")
+    assert code_revision(tmp_path) is None
+    (git / "packed-refs").write_text("# pack-refs\nabc123 refs/heads/main\n")
+    assert code_revision(tmp_path) == "abc123"
+    (git / "HEAD").write_text("def456\n")
+    assert code_revision(tmp_path) == "def456"
+
+
+def update(loss: float, skipped: float | None = None) -> Update:
+    return Update(
+        loss=torch.tensor(loss),
+        correct=torch.tensor(3),
+        grad_norm=None,
+        skipped=None if skipped is None else torch.tensor(skipped),
+        layers=torch.full((1, 4), loss, dtype=torch.float64),
+    )
+
+
+def reading(values: Tensor) -> list[dict[str, object]]:
+    return [{"error_norm": values[0, 0].item()}]
+
+
+def recorded(book: Book, *, fail: bool, losses: list[Update]) -> tuple[Recorder, LoopState]:
+    recorder = Recorder(book, ScalarBuffer(64, CPU), reading, fail_on_non_finite=fail)
+    state = LoopState()
+    for measured in losses:
+        state.iteration += 1
+        state.batch += 1
+        recorder.record(state, 10, 0.5, measured)
+    return recorder, state
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_the_first_loss_that_is_not_finite_ends_the_book(bad: float) -> None:
+    book = Book()
+    updates = [update(1.0), update(2.0), update(bad), update(3.0)]
+    recorder, state = recorded(book, fail=True, losses=updates)
+    with pytest.raises(Diverged) as caught:
+        recorder.deliver(state)
+    assert caught.value.iteration == 3
+    assert not math.isfinite(caught.value.loss)
+    assert book.table["iteration"].tolist() == [1, 2, 3]
+    assert [iteration for iteration, _ in book.all("layers")] == [1, 2, 3]
+    assert not caught.value.retryable
+
+
+def test_training_may_go_on_after_it_with_one_warning() -> None:
+    book = Book()
+    recorder, state = recorded(book, fail=False, losses=[update(1.0), update(math.nan)])
+    recorder.deliver(state)
+    recorder.record(state, 10, 0.5, update(math.inf))
+    recorder.deliver(state)
+    assert len(book.table) == 3
+    assert [data for _, data in book.all("warning")] == [{"iteration": 2}]
+
+
+def test_a_skipped_update_is_no_divergence() -> None:
+    book = Book()
+    recorder, state = recorded(book, fail=True, losses=[update(math.inf, skipped=1.0), update(1.0)])
+    recorder.deliver(state)
+    assert state.sums.skipped == 1
+    assert len(book.table) == 2
+
+
+def test_an_epochs_sums_do_not_depend_on_when_rows_were_delivered() -> None:
+    updates = [update(0.1 * number) for number in range(1, 40)]
+    whole, state = recorded(Book(), fail=True, losses=updates)
+    whole.deliver(state)
+    one_by_one, other = recorded(Book(), fail=True, losses=[])
+    for measured in updates:
+        other.iteration += 1
+        one_by_one.record(other, 10, 0.5, measured)
+        one_by_one.deliver(other)
+    assert state.sums.loss == other.sums.loss
+    assert state.sums.correct == other.sums.correct == 3 * 39
