@@ -26,8 +26,8 @@ STATE_STYLES = {
 
 
 def console() -> Console:
-    """Standard output as it is now; a line is never broken where nobody's eye reads it."""
-    return Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
+    """Standard output as it is now; a line is never broken in two, so that it can be pasted."""
+    return Console(soft_wrap=True, highlight=False)
 
 
 def show_json(value: object) -> None:
@@ -45,7 +45,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         table.add_column(column, no_wrap=column in {"id", "state", "iteration"})
     for row in rows:
         table.add_row(*(Text(cell, style=STATE_STYLES.get(cell, "")) for cell in row))
-    console().print(table)
+    console().print(table, soft_wrap=False)
 
 
 def show_facts(facts: Iterable[tuple[str, str]]) -> None:
@@ -53,7 +53,7 @@ def show_facts(facts: Iterable[tuple[str, str]]) -> None:
     screen = console()
     for name, value in facts:
         if value:
-            screen.print(Text(f"{name:<14}", style="bold"), Text(value), sep="")
+            screen.print(Text(f"{name:<16}", style="bold"), Text(value), sep="")
 
 
 def number(value: Number | None, digits: int = 4) -> str:
