@@ -32,7 +32,7 @@ from services.recording import (
 )
 from services.rewinding import rewind
 from tests.bookings import attempts_of, book_job, events_of, job_of
-from tests.trainings import BATCHES, epoch_of, make_rows, reading
+from tests.pretenders import BATCHES, epoch_of, make_rows, reading
 
 LEASE_SECONDS = 6.0
 

@@ -3,7 +3,7 @@
 import pytest
 
 from models.domain.lifecycle import Phase
-from tests.trainings import epoch_of, make_rows, reading
+from tests.pretenders import epoch_of, make_rows, reading
 from worker.drafting import PACE_SECONDS, Pace, draft
 from worker.wire import Delivery, Kind
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.domain.lifecycle import Wish
-from tests.trainings import make_rows
+from tests.pretenders import make_rows
 from worker.wire import (
     MOST_FRAME_BYTES,
     MOST_ROWS_A_FRAME,
