@@ -43,6 +43,7 @@ class Kind:
 _UNPROCESSABLE = HTTPStatus.UNPROCESSABLE_ENTITY
 _UNAVAILABLE = HTTPStatus.SERVICE_UNAVAILABLE
 _DATABASE_AWAY = Kind(_UNAVAILABLE, "database-away", "The database does not answer", 2)
+_BUSY = Kind(_UNAVAILABLE, "busy", "Somebody else holds what this needs", 1)
 
 PROBLEMS: Mapping[type[Exception], Kind] = {
     BodyTooLarge: Kind(
@@ -78,11 +79,23 @@ PROBLEMS: Mapping[type[Exception], Kind] = {
     database_errors.OperationalError: _DATABASE_AWAY,
     database_errors.InterfaceError: _DATABASE_AWAY,
     database_errors.TimeoutError: _DATABASE_AWAY,
+    database_errors.DataError: Kind(
+        _UNPROCESSABLE, "out-of-range", "A value is outside what the database can hold"
+    ),
     GradbookError: Kind(
         HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "The service failed to answer"
     ),
     Exception: Kind(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "The service failed to answer"),
 }
+
+
+BY_SQLSTATE: Mapping[str, Kind] = {
+    "55P03": _BUSY,  # lock_timeout
+    "40001": _BUSY,  # serialization_failure
+    "40P01": _BUSY,  # deadlock_detected
+    "57014": Kind(_UNAVAILABLE, "too-slow", "The database took too long to answer", 5),
+}
+"""What PostgreSQL says while it is there."""
 
 
 def kind_of(error: type[Exception]) -> Kind:
@@ -102,6 +115,7 @@ def problem_response(
     detail: str,
     breaches: Sequence[Breach] = (),
     headers: Mapping[str, str] | None = None,
+    facts: Mapping[str, object] | None = None,
 ) -> JSONResponse:
     body: dict[str, object] = {
         "type": kind.type,
@@ -109,6 +123,7 @@ def problem_response(
         "status": kind.status.value,
         "detail": detail,
     }
+    body |= facts or {}
     if breaches:
         body["errors"] = [{"loc": list(breach.loc), "msg": breach.msg} for breach in breaches]
     extra = dict(headers or {})
@@ -120,12 +135,20 @@ def problem_response(
 
 
 async def _answer(request: Request, error: Exception) -> JSONResponse:
-    kind = kind_of(type(error))
+    kind = _kind(error)
     if kind.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.warning(
             "request.failed", method=request.method, path=request.url.path, error=repr(error)[:500]
         )
-    return problem_response(kind, _detail(kind, error), _breaches(error))
+    return problem_response(kind, _detail(kind, error), _breaches(error), facts=_facts(error))
+
+
+def _kind(error: Exception) -> Kind:
+    if isinstance(error, database_errors.DBAPIError):
+        said = getattr(error.orig, "sqlstate", None)
+        if said in BY_SQLSTATE:
+            return BY_SQLSTATE[said]
+    return kind_of(type(error))
 
 
 def _detail(kind: Kind, error: Exception) -> str:
@@ -143,6 +166,11 @@ def _breaches(error: Exception) -> Sequence[Breach]:
     if isinstance(error, RequestValidationError):
         return [Breach(tuple(fault["loc"]), str(fault["msg"])) for fault in error.errors()]
     return ()
+
+
+def _facts(error: Exception) -> Mapping[str, object]:
+    """What a program needs of an error beside its type: where a rewound job is read on."""
+    return {"from": error.iteration + 1} if isinstance(error, errors.Rewound) else {}
 
 
 async def _answer_http(_request: Request, error: Exception) -> JSONResponse:

@@ -6,10 +6,11 @@ from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from api.dependencies import PartsDependency, SnapshotDependency
+from api.documents import problems
 from api.parameters import JobId
 from api.streaming import PieceStream, Writing
 from foundation.logging import get_logger
-from models.domain.errors import ArtifactMissing
+from models.domain.errors import ArtifactMissing, JobMissing
 from models.schemas.catalogue import Artifact, ArtifactList
 from services.artifacts import StoredFile, find_artifact, list_artifacts
 from services.filestore import OutsideStore, open_stored, read_chunks
@@ -21,7 +22,11 @@ router = APIRouter(prefix="/v1", tags=["book"])
 MEDIA_TYPES = {".json": "application/json", ".py": "text/x-python"}
 
 
-@router.get("/jobs/{job_id}/artifacts")
+@router.get(
+    "/jobs/{job_id}/artifacts",
+    operation_id="list_artifacts",
+    responses=problems(JobMissing),
+)
 def get_artifacts(connection: SnapshotDependency, job_id: JobId) -> ArtifactList:
     """List the job's files."""
     files = list_artifacts(connection, job_id)
@@ -31,7 +36,12 @@ def get_artifacts(connection: SnapshotDependency, job_id: JobId) -> ArtifactList
 @router.get(
     "/jobs/{job_id}/artifacts/{name}",
     response_class=Response,
-    responses={200: {"content": {"application/octet-stream": {}}, "description": "The file."}},
+    operation_id="get_artifact",
+    responses={
+        200: {"content": {"application/octet-stream": {}}, "description": "The file."},
+        304: {"description": "The client has this file."},
+        **problems(JobMissing, ArtifactMissing),
+    },
 )
 async def get_artifact(
     request: Request, parts: PartsDependency, job_id: JobId, name: str

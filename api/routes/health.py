@@ -10,7 +10,7 @@ from models.schemas.catalogue import Readiness
 router = APIRouter(tags=["health"])
 
 
-@router.get("/healthz")
+@router.get("/healthz", operation_id="is_alive")
 async def get_liveness() -> dict[str, str]:
     """Answer as long as the process does; asks nobody else."""
     return {"status": "ok"}
@@ -18,6 +18,7 @@ async def get_liveness() -> dict[str, str]:
 
 @router.get(
     "/readyz",
+    operation_id="is_ready",
     responses={
         503: {"model": Readiness, "description": "The database is away, or its schema old."}
     },

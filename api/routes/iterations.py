@@ -8,10 +8,11 @@ from fastapi.concurrency import run_in_threadpool
 
 from api import row_formats
 from api.dependencies import PartsDependency
+from api.documents import problems
 from api.negotiation import preferred_format
 from api.parameters import LARGEST, LARGEST_EPOCH, Cursor, JobId
 from api.streaming import Writing, stream_snapshot
-from models.domain.errors import NotBuilt
+from models.domain.errors import JobMissing, NotBuilt, QueryInvalid, Rewound
 from models.schemas.readings import IterationPage
 from services.iterations import (
     MOST_PAGE_ROWS,
@@ -33,7 +34,8 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         "model": IterationPage,
         "description": "Columns of rows (JSON), or a row a line (NDJSON, CSV).",
         "content": {"application/x-ndjson": {}, "text/csv": {}},
-    }
+    },
+    **problems(JobMissing, QueryInvalid, Rewound, NotBuilt),
 }
 
 
@@ -56,7 +58,12 @@ def wanted_format(
     return wanted
 
 
-@router.get("/jobs/{job_id}/iterations", responses=RESPONSES, response_class=Response)
+@router.get(
+    "/jobs/{job_id}/iterations",
+    operation_id="read_iterations",
+    responses=RESPONSES,
+    response_class=Response,
+)
 async def get_iterations(
     *,
     request: Request,

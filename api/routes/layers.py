@@ -5,8 +5,10 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from api.dependencies import SnapshotDependency
+from api.documents import problems
 from api.parameters import Cursor, JobId
 from api.row_formats import page_json
+from models.domain.errors import CursorInvalid, JobMissing, Rewound
 from models.schemas.readings import LayerPage
 from services.layers import MOST_PAGE_ROWS, PAGE_ROWS, read_layers
 
@@ -15,7 +17,8 @@ router = APIRouter(prefix="/v1", tags=["book"])
 
 @router.get(
     "/jobs/{job_id}/layers",
-    responses={200: {"model": LayerPage, "description": "Columns of readings."}},
+    operation_id="read_layers",
+    responses={200: {"model": LayerPage}, **problems(JobMissing, CursorInvalid, Rewound)},
     response_class=Response,
 )
 def get_layers(
