@@ -20,7 +20,7 @@ Piece = TypeVar("Piece")
 STALLED_CLIENT_SECONDS = 60.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Writing(Generic[Piece]):
     """How pieces become the answer's bytes.
 
@@ -45,6 +45,7 @@ class PieceStream(StreamingResponse, Generic[Piece]):
         writing: how a piece becomes bytes.
         resources: closed when the answer is sent, its client has left, or it failed.
         headers: more headers of the answer.
+        patience_seconds: how long the client may take nothing.
 
     """
 
@@ -54,14 +55,17 @@ class PieceStream(StreamingResponse, Generic[Piece]):
         writing: Writing[Piece],
         resources: AsyncExitStack,
         headers: dict[str, str] | None = None,
+        *,
+        patience_seconds: float = STALLED_CLIENT_SECONDS,
     ) -> None:
         super().__init__(self._body(), media_type=writing.media_type, headers=headers)
         self._pieces, self._writing, self._resources = pieces, writing, resources
+        self._patience_seconds = patience_seconds
         self._reading: asyncio.Future[Piece | None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_in_time(message: Message) -> None:
-            with anyio.fail_after(STALLED_CLIENT_SECONDS):
+            with anyio.fail_after(self._patience_seconds):
                 await send(message)
 
         try:
