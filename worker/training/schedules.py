@@ -78,8 +78,8 @@ def _cosine(options: dict[str, Any], lr: float, span: Span) -> LearningRate:
     low = options["min_lr"]
 
     def rate(iteration: int) -> float:
-        done = (iteration - span.warmup_iterations - 1) / span.after_warmup
-        return float(low + (lr - low) * (1 + math.cos(math.pi * done)) / 2)
+        step = iteration - span.warmup_iterations - 1
+        return float(low + (lr - low) * (1 + math.cos(math.pi * step / span.after_warmup)) / 2)
 
     return rate
 
