@@ -7,6 +7,7 @@ A role's room is imported when its command runs: the api process never loads tor
 
 # ruff: noqa: PLC0415 - the docstring says why
 
+import contextlib
 import os
 import signal
 import sys
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 # Longer than a transaction may take, shorter than the ten seconds after which Docker kills.
 GRACEFUL_SHUTDOWN_SECONDS = 8
+NO_DATABASE_URL = "GRADBOOK_DATABASE_URL: not the URL of a database"
 
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
 Port = Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)]
@@ -103,7 +105,7 @@ def migrate() -> None:
     except DatabaseUrlMissing as missing:
         raise DatabaseAway(str(missing)) from None
     except ArgumentError:
-        raise SettingsInvalid("GRADBOOK_DATABASE_URL: not the URL of a database") from None
+        raise SettingsInvalid(NO_DATABASE_URL) from None
     except OperationalError as away:
         raise DatabaseAway(f"the database does not do as asked: {away.orig}") from None
     engine.dispose()
@@ -118,7 +120,9 @@ def api(
     """Serve the REST API until SIGTERM or Ctrl-C."""
     import uvicorn
 
-    _require_services(read_settings())
+    settings = read_settings()
+    _require_services(settings)
+    _require_schema(settings)
     # uvicorn raises the signal that ended it once more when it is done: to have been asked to
     # stop, and to have stopped, is no failure.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -170,3 +174,26 @@ def _require_services(settings: "Settings") -> None:
                 f"GRADBOOK_{name}_URL is not set: name a server, or run `gradbook up`, "
                 "which brings its own"
             )
+
+
+def _require_schema(settings: "Settings") -> None:
+    """Refuse an old schema in words; the API would say the same in a traceback.
+
+    Raises:
+        DatabaseAway: a migration is still to be run. One that does not answer may come later.
+
+    """
+    from sqlalchemy.exc import ArgumentError, OperationalError
+
+    from migrations.run import SchemaBehind, check_schema
+    from services.database import make_engine
+
+    try:
+        engine = make_engine(settings.database, application_name="gradbook api")
+        with contextlib.suppress(OperationalError):
+            check_schema(engine)
+        engine.dispose()
+    except SchemaBehind as behind:
+        raise DatabaseAway(str(behind)) from None
+    except ArgumentError:
+        raise SettingsInvalid(NO_DATABASE_URL) from None

@@ -10,9 +10,11 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import Engine
 
 from cli.answers import Job
 from foundation.settings import Settings
+from migrations.run import migrate
 from tests.processes import ROOT, api_process, environment_of, free_port, worker_process
 from tests.waiting import wait_until
 
@@ -27,6 +29,10 @@ SPEC: dict[str, Any] = {
 }
 # Long enough that no test sees its end.
 ENDLESS = SPEC | {"name": "endless", "epochs": 1_000_000}
+
+
+# What a terminal shows does not depend on the database's version.
+on_one_version = pytest.mark.parametrize("postgres", [18], indirect=True)
 
 
 def _runner(settings: Settings, url: str) -> Command:
@@ -72,6 +78,7 @@ def _done(done: subprocess.CompletedProcess[str]) -> str:
     return done.stdout
 
 
+@on_one_version
 def test_a_plan_is_shown_as_text_and_as_the_apis_own_answer(gradbook: Command) -> None:
     cifar = {"dataset": {"name": "cifar10"}, "network": {"name": "lenet5"}, "epochs": 10}
     shown = _done(gradbook("plan", "-", "--set", "batch_size=256", given=cifar))
@@ -85,6 +92,7 @@ def test_a_plan_is_shown_as_text_and_as_the_apis_own_answer(gradbook: Command) -
     assert "warning: batch_size: " in warned.stderr
 
 
+@on_one_version
 def test_a_job_is_submitted_listed_and_shown(gradbook: Command, tmp_path: Path) -> None:
     file = tmp_path / "spec.yaml"
     file.write_text(
@@ -106,6 +114,7 @@ def test_a_job_is_submitted_listed_and_shown(gradbook: Command, tmp_path: Path) 
     assert _done(gradbook("ls", "--state", "running")).splitlines() == ["\t".join(titles)]
 
 
+@on_one_version
 def test_a_job_is_submitted_from_another_with_something_changed(gradbook: Command) -> None:
     first: Job = json.loads(_done(gradbook("submit", "-", "--json", given=SPEC)))
     second: Job = json.loads(
@@ -118,22 +127,19 @@ def test_a_job_is_submitted_from_another_with_something_changed(gradbook: Comman
     assert same["spec_sha256"] == first["spec_sha256"]
 
 
-@pytest.mark.parametrize(
-    ("change", "told"),
-    [
+@on_one_version
+def test_a_bad_spec_is_refused_with_the_place_and_nothing_is_stored(gradbook: Command) -> None:
+    for change, told in (
         ("batch_size=0", "batch_size: "),
         ("optimizer.learning_rate=0.1", "lr"),
         ("network={layers: [{conv: {channels: 2, kernel: 99}}]}", "conv1"),
         ("epochs=many", "epochs: "),
-    ],
-)
-def test_a_bad_spec_is_refused_with_the_place_and_nothing_is_stored(
-    gradbook: Command, change: str, told: str
-) -> None:
-    assert told in _refused(gradbook("submit", "-", "--set", change, given=SPEC))
+    ):
+        assert told in _refused(gradbook("submit", "-", "--set", change, given=SPEC))
     assert len(_done(gradbook("ls")).splitlines()) == 1
 
 
+@on_one_version
 def test_what_cannot_be_done_is_told_in_words(gradbook: Command) -> None:
     missing = "0192d3f0-0000-7000-8000-000000000001"
     for command in ("show", "watch", "logs", "stop", "verify"):
@@ -145,6 +151,7 @@ def test_what_cannot_be_done_is_told_in_words(gradbook: Command) -> None:
     assert "still being written" in _refused(gradbook("verify", job_id))
 
 
+@on_one_version
 def test_a_cancelled_job_is_no_success_to_its_watcher(gradbook: Command) -> None:
     job_id = _done(gradbook("submit", "-", given=SPEC)).strip()
     assert _done(gradbook("cancel", job_id)).startswith(f"{job_id} cancelled")
@@ -152,8 +159,8 @@ def test_a_cancelled_job_is_no_success_to_its_watcher(gradbook: Command) -> None
     assert "cancelled" in _refused(gradbook("cancel", job_id))
 
 
-def test_without_a_service_the_cure_is_named(settings: Settings) -> None:
-    gradbook = _runner(settings, f"http://127.0.0.1:{free_port()}")
+def test_without_a_service_the_cure_is_named(tmp_path: Path) -> None:
+    gradbook = _runner(Settings(home=tmp_path), f"http://127.0.0.1:{free_port()}")
     assert "is `gradbook up` running?" in _refused(gradbook("ls"))
 
 
@@ -163,6 +170,16 @@ def test_without_its_servers_a_role_says_what_is_not_set(tmp_path: Path) -> None
         assert "GRADBOOK_DATABASE_URL is not set" in _refused(gradbook(role))
 
 
+@on_one_version
+def test_a_role_refuses_an_old_schema_in_words(settings: Settings, engine: Engine) -> None:
+    migrate(engine, "base")
+    gradbook = _runner(settings, "")
+    for role in ("api", "worker"):
+        assert "run `gradbook migrate`" in _refused(gradbook(role))
+    assert "at revision" in _done(gradbook("migrate"))
+
+
+@on_one_version
 def test_a_job_is_watched_to_its_end_and_its_book_is_verified(
     gradbook: Command, settings: Settings, tmp_path: Path
 ) -> None:
@@ -184,6 +201,7 @@ def test_a_job_is_watched_to_its_end_and_its_book_is_verified(
         assert not any("none in the book" in line for line in verified)
 
 
+@on_one_version
 def test_a_running_job_is_stopped_and_counts_as_a_success(
     gradbook: Command, settings: Settings, service: httpx.Client, tmp_path: Path
 ) -> None:
