@@ -31,6 +31,9 @@ class Breach:
     loc: Location
     msg: str
 
+    def __str__(self) -> str:
+        return f"{'.'.join(map(str, self.loc))}: {self.msg}" if self.loc else self.msg
+
 
 class GradbookError(Exception):
     """The root: catch it only at a process's edge."""
@@ -46,7 +49,7 @@ class Invalid(GradbookError):
 
     def __init__(self, breaches: Sequence[Breach]) -> None:
         self.breaches = tuple(breaches)
-        super().__init__("; ".join(f"{'.'.join(map(str, b.loc))}: {b.msg}" for b in breaches))
+        super().__init__("; ".join(map(str, breaches)))
 
 
 class SpecInvalid(Invalid):
