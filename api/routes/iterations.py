@@ -73,7 +73,12 @@ async def get_iterations(
     form: Annotated[str, Depends(wanted_format)],
     limit: Annotated[int | None, Query(ge=1, le=MOST_PAGE_ROWS)] = None,
 ) -> Response:
-    """Read rows: a page of them, or, without `limit`, as NDJSON or CSV the whole run."""
+    """Read rows: a page of them, or, without `limit`, as NDJSON or CSV the whole run.
+
+    A number is the shortest text that reads back as the same 64 bits. What is not finite is
+    the string "NaN", "Infinity" or "-Infinity", in CSV without quotes; a gradient norm that
+    was not measured is null, in CSV empty. A page of lines names the next one in its `Link`.
+    """
     if form != "json" and limit is None:
         return await stream_snapshot(
             parts.streams,
