@@ -121,7 +121,7 @@ echo "Installing $(1)"; \
 { $(PIP) install --progress-bar off $(2) 2>&1; echo "pip ended with $$?"; } \
     | tee .venv/install.log \
     | while IFS= read -r line; do case "$$line" in \
-        *"Downloading "*" MB)"|*"Using cached "*" MB)"|*"Processing /"*.whl*) echo "$${line%% (from *}";; \
+        *"Downloading "*" MB)"|*"Using cached "*" MB)"|*"Processing /"*"/torch-"*) echo "$${line%% (from *}";; \
         "Installing collected packages"*) echo "  Unpacking $$(echo "$$line" | tr ',' '\n' | wc -l | tr -d ' ') packages";; \
       esac; done; \
 if ! tail -n 1 .venv/install.log | grep -q '^pip ended with 0$$'; then \
