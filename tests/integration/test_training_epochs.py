@@ -1,5 +1,6 @@
 """The epochs' page: sums over rows, evaluations where they are due, the ends of trainings."""
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 
 from models.domain.lifecycle import StopReason, Wish
 from tests.trainings import SMALL, Book, train_spec
-from worker.training.errors import Cancelled, DatasetMissing, Diverged
+from worker.training.errors import Cancelled, DatasetMissing, Diverged, OutOfMemory
 
 HELD = {"name": "digits", "train_samples": 200, "test_samples": 50, "validation": 40}
 
@@ -230,3 +231,18 @@ def test_other_precisions_learn_too(precision: str, tmp_path: Path) -> None:
     assert book.all("started")[0]["precision"] == precision
     assert book.epochs[-1]["train_loss"] < book.epochs[0]["train_loss"]
     assert book.epochs[0]["skipped_updates"] in range(3)
+
+
+def test_no_room_is_told_as_such(tmp_path: Path) -> None:
+    # 8 bytes a label: more than a process can address, so nothing is ever allocated.
+    dataset = {"name": "synthetic", "shape": [2], "train_samples": 10**17}
+    with pytest.raises(OutOfMemory) as caught:
+        train_spec(SMALL | {"dataset": dataset}, tmp_path)
+    assert caught.value.retryable
+
+
+@pytest.mark.parametrize("name", ["digits.json", "lenet5-digits-32.json"])
+def test_the_examples_on_digits_reach_their_accuracy(name: str, tmp_path: Path) -> None:
+    path = Path(__file__).parents[2] / "examples" / name
+    _, book = train_spec(json.loads(path.read_text()), tmp_path)
+    assert book.epochs[-1]["test_accuracy"] >= 0.97
