@@ -36,6 +36,11 @@ class Lookout:
         self._waiters: set[_Waiter] = set()
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def waiting(self) -> int:
+        """How many wait right now."""
+        return len(self._waiters)
+
     async def changed(self, job_id: UUID, seen: Standing, seconds: float) -> None:
         """Return once the job stands otherwise than was seen, or after so many seconds."""
         waiter = _Waiter(job_id, seen, asyncio.get_running_loop().create_future())

@@ -10,8 +10,8 @@ from sqlalchemy import exc as database_errors
 from api.connections import Connections
 from api.dependencies import Parts
 from api.documents import install_document
-from api.health import Health
 from api.headers import SafeHeaders
+from api.health import Health
 from api.lookout import Lookout
 from api.pages import install_pages
 from api.problems import install_problem_handlers

@@ -146,7 +146,7 @@ async def _answer(request: Request, error: Exception) -> JSONResponse:
 def _kind(error: Exception) -> Kind:
     if isinstance(error, database_errors.DBAPIError):
         said = getattr(error.orig, "sqlstate", None)
-        if said in BY_SQLSTATE:
+        if isinstance(said, str) and said in BY_SQLSTATE:
             return BY_SQLSTATE[said]
     return kind_of(type(error))
 

@@ -74,6 +74,6 @@ def _selected(listing: Listing) -> Select[Any]:
 
 def _position(listing: Listing, cursor: str) -> int:
     position = decode_cursor(listing.name, cursor)
-    if not isinstance(position, int) or isinstance(position, bool):
+    if isinstance(position, bool) or not isinstance(position, int) or position >= 2**63:
         raise CursorInvalid
     return position

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from models.domain.plan import Plan, make_plan
 from sqlalchemy import Connection, insert, select
 
 from foundation.ids import new_id
 from foundation.settings import LimitsSettings
 from models.domain.errors import Breach, Location, SpecInvalid
 from models.domain.lifecycle import State
+from models.domain.plan import Plan, make_plan
 from models.domain.spec import JobSpec, parse_spec, resolve, spec_sha256
 from models.schemas.job import Job
 from models.tables import jobs, progress, summaries

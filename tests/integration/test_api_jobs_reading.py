@@ -1,6 +1,7 @@
 """GET /v1/jobs/{id}."""
 
 import math
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,9 +9,13 @@ import httpx
 import pytest
 from sqlalchemy import Engine
 
+from api.main import create_app
+from foundation.settings import Settings
 from models.domain.lifecycle import Outcome, Phase, StopReason
 from services.recording import Page
+from tests.serving import serving
 from tests.submitted import Crew, get, submit
+from tests.waiting import wait_until
 from tests.written import make_rows
 
 LONG_SECONDS = 30
@@ -174,3 +179,14 @@ def test_a_hundred_who_wait_keep_nobody_else_from_an_answer(
         states = [each.result().json()["state"] for each in waiting]
     assert answered.elapsed.total_seconds() < LONG_SECONDS / 2
     assert states == ["running"] * 100
+
+
+def test_nobody_waits_for_a_client_that_has_gone(settings: Settings) -> None:
+    app = create_app(settings)
+    with serving(settings, app) as api:
+        lookout = app.state.parts.lookout
+        path = f"/v1/jobs/{submit(api)['id']}?wait_seconds={LONG_SECONDS}"
+        with socket.create_connection((api.base_url.host, api.base_url.port or 80)) as client:
+            client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            wait_until(lambda: lookout.waiting == 1, 10, "the client waits")
+        wait_until(lambda: lookout.waiting == 0, 10, "its wait is given up")
