@@ -209,6 +209,9 @@ def test_a_training_may_go_on_with_losses_that_are_not_finite(tmp_path: Path) ->
     assert ended.stop_reason is StopReason.EPOCHS
     assert len(book.table) == 14
     assert math.isnan(book.losses[-1])
+    summary = book.all("summary")[-1]
+    assert (summary["best_loss"], summary["best"]) == (None, None)
+    assert math.isnan(summary["final_loss"])
     assert len(book.all("warning")) == 1
 
 

@@ -1,5 +1,6 @@
 """The training loop's five verbs, and the little that they share."""
 
+import math
 import time
 
 from torch import Tensor
@@ -33,7 +34,6 @@ class Loop:
     ) -> None:
         self._request, self._parts = request, parts
         self._sink, self._signal, self._pulse = sink, signal, pulse
-        self._began = time.perf_counter()
         self.store = Store(request.artifacts_url, request.attempt)
         self._record = parts.spec["record"]
         stop = parts.spec["stop"]
@@ -82,7 +82,8 @@ class Loop:
         end.measure()
         state.ending = end.reason
         state.measured |= end.measured
-        if state.best_loss is None or state.sums.train_loss < state.best_loss:
+        # A loss that is not finite is below nothing, so it never becomes the best.
+        if state.sums.train_loss < (math.inf if state.best_loss is None else state.best_loss):
             state.best_loss = state.sums.train_loss
         self.last_test = end.test
         if end.is_best and self._parts.keep_best:
@@ -181,7 +182,7 @@ class Loop:
         return [weight.clone() for weight in self._parts.parameters()]
 
     def _seconds(self) -> float:
-        return self._request.seconds_before + time.perf_counter() - self._began
+        return self._request.seconds_before + time.perf_counter() - self._pulse.began
 
     def _checkpoint_time(self) -> float:
         return time.perf_counter() + float(self._parts.spec["checkpoint"]["every_seconds"])

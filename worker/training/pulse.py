@@ -10,13 +10,14 @@ _EVERY_SECONDS = 0.5
 
 
 class Pulse:
-    """Knows what the training is doing; called often, it reports twice a second."""
+    """Knows what the training is doing, and since when; called often, it reports twice a second."""
 
     def __init__(self, sink: Sink, signal: StopSignal) -> None:
         self._sink, self._signal = sink, signal
         self._phase, self._epoch, self._batch = Phase.LOAD, 0, 0
         self._due = 0.0
         self.iteration = 0
+        self.began = time.perf_counter()
 
     def enter(self, phase: Phase, epoch: int, batch: int) -> None:
         """Say what begins now."""
