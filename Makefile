@@ -30,7 +30,7 @@ test: .venv/.dev ## every test, on a PostgreSQL and a Valkey of their own
 	@.venv/bin/python -m pytest $(PYTEST)
 
 check: .venv/.dev ## lint, types and import contracts, side by side
-	@$(MAKE) --no-print-directory -j3 lint types contracts
+	@$(MAKE) --no-print-directory -k -j3 lint types contracts
 
 lint: .venv/.dev ## ruff: rules and format
 	@.venv/bin/ruff check .
