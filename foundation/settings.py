@@ -134,6 +134,7 @@ class Settings(BaseSettings):
         env_prefix="GRADBOOK_",
         env_nested_delimiter="_",
         env_nested_max_split=1,
+        env_ignore_empty=True,
         frozen=True,
         extra="ignore",
     )
