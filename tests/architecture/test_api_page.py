@@ -6,7 +6,7 @@ import re
 import pytest
 
 from api.main import create_app
-from api.problems import PROBLEMS
+from api.problems import BY_SQLSTATE, PROBLEMS
 from foundation.settings import Settings
 from models.domain.plan import make_plan
 from models.domain.spec import parse_spec
@@ -41,9 +41,10 @@ def test_every_call_that_is_not_built_is_told_so() -> None:
 
 
 def test_every_problem_is_in_the_page_with_its_status() -> None:
-    problems = {(kind.type, str(kind.status.value), kind.title) for kind in PROBLEMS.values()}
-    assert len(PROBLEM.findall(PAGE)) == len({kind.type for kind in PROBLEMS.values()})
-    assert set(PROBLEM.findall(PAGE)) <= problems
+    kinds = [*PROBLEMS.values(), *BY_SQLSTATE.values()]
+    named = PROBLEM.findall(PAGE)
+    assert sorted(path for path, _, _ in named) == sorted({kind.type for kind in kinds})
+    assert set(named) <= {(kind.type, str(kind.status.value), kind.title) for kind in kinds}
 
 
 @pytest.mark.parametrize("spec", SPECS)
