@@ -41,7 +41,8 @@ def start_forkserver() -> int:
         ForkserverUnfit: the preload did not import, or threads run in the server.
 
     """
-    context.set_forkserver_preload([PRELOAD])
+    # The second is ours and small; it is what every trainer starts in.
+    context.set_forkserver_preload([PRELOAD, "worker.child"])
     with _preload_environment():
         forkserver.ensure_running()
     here, there = context.Pipe(duplex=False)

@@ -40,6 +40,7 @@ class Scribe:
         self._owner = owner
         self._shutdown = shutdown
         self._booked_session = line.session
+        self._log = log.bind(job_key=owner.job_key, attempt=owner.attempt)
 
     def write(self, page: Page) -> Answer:
         """Flush the page, once.
@@ -76,7 +77,7 @@ class Scribe:
             except OUTAGES as outage:
                 # With an answer in hand the commit was sent: its fate must be read back.
                 unsettled = answer or unsettled
-                log.warning("database.away", attempt=self._owner, reason=str(outage)[:500])
+                self._log.warning("database.away", reason=str(outage)[:500])
                 if self._shutdown.over:
                     raise GraceOver from outage
                 time.sleep(pause * (0.5 + random.random() / 2))  # noqa: S311 - no secret
