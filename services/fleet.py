@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, delete, func, select
+from sqlalchemy import ColumnElement, Connection, delete, func
 from sqlalchemy.dialects.postgresql import insert
 
 from models.tables import workers
@@ -60,7 +60,3 @@ def fresh() -> ColumnElement[bool]:
     """The condition that a row of `workers` is of one that can be counted on."""
     limit = func.clock_timestamp() - timedelta(seconds=FRESH_SECONDS)
     return workers.c.last_seen > limit
-
-
-def somebody_is_there(connection: Connection) -> bool:
-    return bool(connection.scalar(select(select(workers.c.name).where(fresh()).exists())))

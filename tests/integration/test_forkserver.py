@@ -8,6 +8,10 @@ import pytest
 
 from tests.processes import ROOT
 
+BUSY = """
+import threading, time
+threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+"""
 CHECK = """
 import worker.forkserver as forkserver
 forkserver.PRELOAD = {preload!r}
@@ -37,10 +41,7 @@ def test_the_real_preload_imports_and_computes_nothing(tmp_path: Path) -> None:
     ("source", "reason"),
     [
         ("import no_such_module", "does not import"),
-        (
-            "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()",
-            "threads",
-        ),
+        (BUSY, "threads"),
     ],
 )
 def test_a_forkserver_that_is_unfit_is_refused_with_the_reason(
