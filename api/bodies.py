@@ -106,3 +106,6 @@ def _check_content_type(request: Request, allowed: frozenset[str]) -> None:
     foreign = "charset=" in charset and "charset=utf-8" not in charset
     if media_type.strip().lower() not in allowed or foreign:
         raise ContentTypeUnsupported(declared, allowed)
+    coding = request.headers.get("content-encoding", "identity").lower()
+    if coding != "identity":
+        raise ContentTypeUnsupported(f"{declared} in {coding}", allowed)

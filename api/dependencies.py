@@ -28,30 +28,35 @@ class Parts:
     health: Health
 
 
-def parts(request: Request) -> Parts:
+def parts_of(request: Request) -> Parts:
     found: Parts = request.app.state.parts
     return found
+
+
+# Async, though nothing is awaited: FastAPI takes a thread for every dependency that is not.
+async def parts(request: Request) -> Parts:
+    return parts_of(request)
 
 
 PartsDependency = Annotated[Parts, Depends(parts)]
 
 
 async def settings(request: Request) -> Settings:
-    return parts(request).settings
+    return parts_of(request).settings
 
 
 async def engine(request: Request) -> Engine:
     """The engine itself, for answers that stream: they outlive the request's transaction."""
-    return parts(request).engine
+    return parts_of(request).engine
 
 
 async def streams(request: Request) -> Connections:
     """The connections of answers that stream: they are held for as long as a client reads."""
-    return parts(request).streams
+    return parts_of(request).streams
 
 
 async def tickets(request: Request) -> Tickets:
-    return parts(request).tickets
+    return parts_of(request).tickets
 
 
 class AfterCommit(list[Callable[[], None]]):
@@ -73,13 +78,13 @@ AfterCommitDependency = Annotated[AfterCommit, Depends(after_commit, scope="func
 
 async def connection(request: Request, _after: AfterCommitDependency) -> AsyncIterator[Connection]:
     """One request is one transaction, committed before the answer leaves."""
-    async with parts(request).connections.transaction() as opened:
+    async with parts_of(request).connections.transaction() as opened:
         yield opened
 
 
 async def snapshot_connection(request: Request) -> AsyncIterator[Connection]:
     """For answers that need several statements: all of them see the same moment."""
-    async with parts(request).connections.snapshot() as opened:
+    async with parts_of(request).connections.snapshot() as opened:
         yield opened
 
 

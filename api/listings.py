@@ -12,7 +12,7 @@ from services.listing import Listing
 ORDERS = {"created_at": False, "-created_at": True}
 
 
-def job_listing(
+async def job_listing(
     *,
     project: Annotated[str | None, Query()] = None,
     state: Annotated[list[State] | None, Query(description="Any of these.")] = None,

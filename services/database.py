@@ -45,9 +45,10 @@ def make_engine(
         statement_timeout: whether a statement ends after `statement_timeout_seconds`.
 
     """
-    options = ""
+    # The API's times are in UTC, whatever the server's own setting is.
+    options = "-c timezone=UTC"
     if statement_timeout:
-        options = f"-c statement_timeout={settings.statement_timeout_seconds * 1000}"
+        options += f" -c statement_timeout={settings.statement_timeout_seconds * 1000}"
     return create_engine(
         driver_url(settings),
         pool_size=settings.pool_size,

@@ -113,11 +113,12 @@ def _without(column: Column[Any], name: str) -> ColumnElement[Any]:
 
 
 def _attempts_of(connection: Connection, rows: Sequence[JobRow]) -> dict[int, list[JobRow]]:
-    keys = [row.key for row in rows]
-    found: dict[int, list[JobRow]] = {key: [] for key in keys}
+    found: dict[int, list[JobRow]] = {row.key: [] for row in rows if row.attempts_made}
+    if not found:
+        return {}
     query = select(*(column for column in attempts.c if column.name != "environment"))
     for attempt in connection.execute(
-        query.where(attempts.c.job_key.in_(keys)).order_by(attempts.c.number)
+        query.where(attempts.c.job_key.in_(found)).order_by(attempts.c.number)
     ):
         found[attempt.job_key].append(attempt)
     return found

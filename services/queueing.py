@@ -23,29 +23,32 @@ class Crew(NamedTuple):
     free: int
 
 
-class Now(NamedTuple):
-    """What all queues have in common at one moment."""
-
-    at: datetime
-    crews: dict[str, Crew]
-
-
 def waits(connection: Connection, rows: Sequence[Row[Any]]) -> dict[int, Wait]:
     """Tell for each queued job among the rows where it stands and why; by the job's key."""
     queued = [row for row in rows if row.state == State.QUEUED]
     if not queued:
         return {}
-    positions = _positions(connection, {row.queue for row in queued}, [row.key for row in queued])
-    now = _now(connection)
-    return {
-        row.key: Wait(positions[row.key], _waiting_for(row, positions[row.key], now))
-        for row in queued
-        if row.key in positions
-    }
+    places = _places(connection, {row.queue for row in queued}, [row.key for row in queued])
+    crews = _crews(connection)
+    waiting = {}
+    for row in queued:
+        # One that was claimed between two statements has no place any more.
+        if row.key in places:
+            place, now = places[row.key]
+            waiting_for = _waiting_for(row, place, crews.get(row.queue), now)
+            waiting[row.key] = Wait(place, waiting_for)
+    return waiting
 
 
-def _positions(connection: Connection, queues: set[str], keys: Sequence[int]) -> dict[int, int]:
-    """Count from 1 in the order in which jobs are claimed, each queue by itself."""
+def _places(
+    connection: Connection, queues: set[str], keys: Sequence[int]
+) -> dict[int, tuple[int, datetime]]:
+    """Count from 1 in the order in which jobs are claimed, each queue by itself.
+
+    Returns:
+        The job's place, and the database's time.
+
+    """
     place = func.row_number().over(
         partition_by=jobs.c.queue, order_by=(jobs.c.priority.desc(), jobs.c.key)
     )
@@ -54,18 +57,22 @@ def _positions(connection: Connection, queues: set[str], keys: Sequence[int]) ->
         .where(jobs.c.state == State.QUEUED, jobs.c.queue.in_(queues))
         .subquery()
     )
-    found = connection.execute(select(line.c.key, line.c.place).where(line.c.key.in_(keys)))
-    return {row.key: row.place for row in found}
+    found = connection.execute(
+        select(line.c.key, line.c.place, func.clock_timestamp().label("now")).where(
+            line.c.key.in_(keys)
+        )
+    )
+    return {row.key: (row.place, row.now) for row in found}
 
 
-def _now(connection: Connection) -> Now:
+def _crews(connection: Connection) -> dict[str, Crew]:
+    """The crew of each queue that has one."""
     busy = (
         select(func.count())
         .where(attempts.c.worker == workers.c.name, attempts.c.ended_at.is_(None))
         .scalar_subquery()
     )
-    moment = func.clock_timestamp()
-    seen = workers.c.last_seen > moment - timedelta(seconds=SEEN_SECONDS)
+    seen = workers.c.last_seen > func.clock_timestamp() - timedelta(seconds=SEEN_SECONDS)
     crews: dict[str, Crew] = {}
     for queues, devices, free in connection.execute(
         select(workers.c.queues, workers.c.devices, workers.c.slots - busy).where(seen)
@@ -73,11 +80,10 @@ def _now(connection: Connection) -> Now:
         for queue in queues:
             known = crews.get(queue, Crew(frozenset(), 0))
             crews[queue] = Crew(known.devices | set(devices), known.free + max(0, free))
-    return Now(connection.execute(select(moment)).scalar_one(), crews)
+    return crews
 
 
-def _waiting_for(row: Row[Any], position: int, now: Now) -> WaitingFor:
-    crew = now.crews.get(row.queue)
+def _waiting_for(row: Row[Any], place: int, crew: Crew | None, now: datetime) -> WaitingFor:
     if crew is None:
         return WaitingFor(
             reason="no_worker",
@@ -89,15 +95,15 @@ def _waiting_for(row: Row[Any], position: int, now: Now) -> WaitingFor:
             detail=f"no worker of queue {row.queue!r} has a device for {row.device!r}: they have "
             + ", ".join(sorted(crew.devices)),
         )
-    return WaitingFor(reason="turn", detail=_turn(row, position, crew, now.at))
+    return WaitingFor(reason="turn", detail=_turn(row, place, crew, now))
 
 
-def _turn(row: Row[Any], position: int, crew: Crew, at: datetime) -> str:
-    if row.not_before is not None and row.not_before > at:
-        return f"it is tried again in {(row.not_before - at).total_seconds():.0f} s"
-    if position > 1:
-        others = "1 job is" if position == 2 else f"{position - 1:,} jobs are"  # noqa: PLR2004
-        return f"{others} before it"
+def _turn(row: Row[Any], place: int, crew: Crew, now: datetime) -> str:
+    if row.not_before is not None and row.not_before > now:
+        return f"it is tried again in {(row.not_before - now).total_seconds():.0f} s"
+    before = place - 1
+    if before:
+        return f"{before:,} {'job is' if before == 1 else 'jobs are'} before it"
     if crew.free:
         return "it is next, and a slot is free"
     return "it is next; every slot is busy"

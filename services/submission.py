@@ -83,11 +83,12 @@ def submit(connection: Connection, drafts: Sequence[Draft]) -> list[Job]:
     """
     _check_parents(connection, drafts)
     ids = [new_id() for _ in drafts]
+    same = {sha256: _same_as(connection, sha256) for sha256 in {draft.sha256 for draft in drafts}}
     keys = (
         connection.execute(
             insert(jobs).returning(jobs.c.key, sort_by_parameter_order=True),
             [
-                _columns(connection, job_id, draft)
+                _columns(job_id, draft, same[draft.sha256])
                 for job_id, draft in zip(ids, drafts, strict=True)
             ],
         )
@@ -105,15 +106,13 @@ def submit(connection: Connection, drafts: Sequence[Draft]) -> list[Job]:
 
 def show_plan(connection: Connection, draft: Draft) -> dict[str, Any]:
     """The plan as the API shows it: with the ids of jobs that have the same `spec_sha256`."""
-    same = (
-        select(jobs.c.id)
-        .where(jobs.c.spec_sha256 == draft.sha256)
-        .order_by(jobs.c.key.desc())
-        .limit(MOST_SAME)
-    )
-    plan: dict[str, Any] = draft.plan.model_dump(mode="json")
-    plan["same_as"] = [str(job_id) for job_id in connection.execute(same).scalars()]
-    return plan
+    return {**draft.plan.model_dump(mode="json"), "same_as": _same_as(connection, draft.sha256)}
+
+
+def _same_as(connection: Connection, sha256: str) -> list[str]:
+    newest_first = select(jobs.c.id).where(jobs.c.spec_sha256 == sha256).order_by(jobs.c.key.desc())
+    found = connection.execute(newest_first.limit(MOST_SAME)).scalars()
+    return [str(job_id) for job_id in found]
 
 
 def _items(raw: object) -> list[object]:
@@ -142,7 +141,7 @@ def _check_parents(connection: Connection, drafts: Sequence[Draft]) -> None:
         raise SpecInvalid(breaches)
 
 
-def _columns(connection: Connection, job_id: UUID, draft: Draft) -> dict[str, Any]:
+def _columns(job_id: UUID, draft: Draft, same_as: list[str]) -> dict[str, Any]:
     spec = draft.spec
     return {
         "id": job_id,
@@ -157,6 +156,6 @@ def _columns(connection: Connection, job_id: UUID, draft: Draft) -> dict[str, An
         "device": spec.device,
         "spec": draft.resolved,
         "spec_sha256": draft.sha256,
-        "plan": show_plan(connection, draft),
+        "plan": {**draft.plan.model_dump(mode="json"), "same_as": same_as},
         "reproducible": spec.deterministic,
     }

@@ -25,7 +25,7 @@ from services.listing import list_jobs
 from services.submission import Draft, draft_batch, submit
 
 
-def refuse_idempotency_key(idempotency_key: Annotated[str | None, Header()] = None) -> None:
+async def refuse_idempotency_key(idempotency_key: Annotated[str | None, Header()] = None) -> None:
     # To take the header and not keep its promise would be worse than to refuse it.
     if idempotency_key is not None:
         raise NotBuilt("Idempotency-Key")

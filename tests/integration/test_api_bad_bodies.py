@@ -1,5 +1,6 @@
 """What hostile bodies get: 413, 415 or 422, never a 500, and nothing stored."""
 
+import gzip
 import json
 import socket
 from collections.abc import Iterator
@@ -93,6 +94,12 @@ def test_a_body_of_another_type_is_refused(
     assert is_problem(answer)
     assert "application/json" in answer.json()["detail"]
     assert stored(engine) == 0
+
+
+def test_a_compressed_body_is_refused(api: httpx.Client) -> None:
+    headers = {**JSON, "Content-Encoding": "gzip"}
+    answer = api.post("/v1/plan", content=gzip.compress(GOOD), headers=headers)
+    assert answer.status_code == httpx.codes.UNSUPPORTED_MEDIA_TYPE
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from api.main import create_app
 from foundation.settings import Settings
 from models.domain.lifecycle import Outcome, Phase, StopReason
+from services.database import transaction
 from services.recording import Page
 from tests.serving import serving
 from tests.submitted import Crew, get, submit
@@ -94,6 +95,14 @@ def test_a_loss_comes_back_as_the_same_64_bits(
     crew.claim()
     crew.flush(job_id, rows=make_rows([loss]))
     assert get(api, job_id)["latest"]["loss"].hex() == loss.hex()
+
+
+def test_times_are_in_utc_whatever_the_server_thinks(settings: Settings, engine: Engine) -> None:
+    with transaction(engine) as connection:
+        name = connection.scalar(text("SELECT current_database()"))
+        connection.execute(text(f"ALTER DATABASE \"{name}\" SET timezone = 'Asia/Tokyo'"))
+    with serving(settings) as api:
+        assert submit(api)["created_at"].endswith("Z")
 
 
 def test_an_unchanged_job_is_answered_with_304(api: httpx.Client) -> None:
