@@ -21,6 +21,7 @@ from cli.stack.valkey import EmbeddedValkey
 from foundation.settings import BrokerSettings, DatabaseSettings, Settings
 from migrations.run import migrate
 from services.database import make_engine, transaction
+from tests.versions import NEWEST, OLDEST
 
 TEMPLATE = "gradbook_template"
 GIVEN_POSTGRES = os.environ.get("GRADBOOK_TEST_POSTGRES_URL")
@@ -48,7 +49,7 @@ def _make_template(url: URL, name: str) -> None:
     engine.dispose()
 
 
-@pytest.fixture(scope="session", params=["given"] if GIVEN_POSTGRES else [18, 16])
+@pytest.fixture(scope="session", params=["given"] if GIVEN_POSTGRES else [NEWEST, OLDEST])
 def postgres(request: pytest.FixtureRequest) -> Iterator[tuple[URL, str]]:
     """A server with a migrated template: its administrator's URL and the template's name."""
     if GIVEN_POSTGRES:

@@ -57,7 +57,3 @@ def test_the_make_targets_that_the_pages_speak_of_are_there() -> None:
         for name in re.findall(r"(?:`|^)make ([a-z]+)", page.read_text(), re.MULTILINE)
     }
     assert {"demo", "up", "check", "help"} <= named <= targets
-
-
-def test_what_the_session_shows_was_printed() -> None:
-    assert "<!-- printed" not in README

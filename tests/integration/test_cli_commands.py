@@ -16,6 +16,7 @@ from cli.answers import Job
 from foundation.settings import Settings
 from migrations.run import migrate
 from tests.processes import ROOT, api_process, environment_of, free_port, worker_process
+from tests.versions import on_newest_postgres
 from tests.waiting import wait_until
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -29,10 +30,6 @@ SPEC: dict[str, Any] = {
 }
 # Long enough that no test sees its end.
 ENDLESS = SPEC | {"name": "endless", "epochs": 1_000_000}
-
-
-# What a terminal shows does not depend on the database's version.
-on_one_version = pytest.mark.parametrize("postgres", [18], indirect=True)
 
 
 def _runner(settings: Settings, url: str) -> Command:
@@ -78,7 +75,7 @@ def _done(done: subprocess.CompletedProcess[str]) -> str:
     return done.stdout
 
 
-@on_one_version
+@on_newest_postgres
 def test_a_plan_is_shown_as_text_and_as_the_apis_own_answer(gradbook: Command) -> None:
     cifar = {"dataset": {"name": "cifar10"}, "network": {"name": "lenet5"}, "epochs": 10}
     shown = _done(gradbook("plan", "-", "--set", "batch_size=256", given=cifar))
@@ -92,7 +89,7 @@ def test_a_plan_is_shown_as_text_and_as_the_apis_own_answer(gradbook: Command) -
     assert "warning: batch_size: " in warned.stderr
 
 
-@on_one_version
+@on_newest_postgres
 def test_a_job_is_submitted_listed_and_shown(gradbook: Command, tmp_path: Path) -> None:
     file = tmp_path / "spec.yaml"
     file.write_text(
@@ -114,7 +111,7 @@ def test_a_job_is_submitted_listed_and_shown(gradbook: Command, tmp_path: Path) 
     assert _done(gradbook("ls", "--state", "running")).splitlines() == ["\t".join(titles)]
 
 
-@on_one_version
+@on_newest_postgres
 def test_a_job_is_submitted_from_another_with_something_changed(gradbook: Command) -> None:
     first: Job = json.loads(_done(gradbook("submit", "-", "--json", given=SPEC)))
     second: Job = json.loads(
@@ -127,7 +124,7 @@ def test_a_job_is_submitted_from_another_with_something_changed(gradbook: Comman
     assert same["spec_sha256"] == first["spec_sha256"]
 
 
-@on_one_version
+@on_newest_postgres
 def test_a_bad_spec_is_refused_with_the_place_and_nothing_is_stored(gradbook: Command) -> None:
     for change, told in (
         ("batch_size=0", "batch_size: "),
@@ -139,7 +136,7 @@ def test_a_bad_spec_is_refused_with_the_place_and_nothing_is_stored(gradbook: Co
     assert len(_done(gradbook("ls")).splitlines()) == 1
 
 
-@on_one_version
+@on_newest_postgres
 def test_what_cannot_be_done_is_told_in_words(gradbook: Command) -> None:
     missing = "0192d3f0-0000-7000-8000-000000000001"
     for command in ("show", "watch", "logs", "stop", "verify"):
@@ -151,7 +148,7 @@ def test_what_cannot_be_done_is_told_in_words(gradbook: Command) -> None:
     assert "still being written" in _refused(gradbook("verify", job_id))
 
 
-@on_one_version
+@on_newest_postgres
 def test_a_cancelled_job_is_no_success_to_its_watcher(gradbook: Command) -> None:
     job_id = _done(gradbook("submit", "-", given=SPEC)).strip()
     assert _done(gradbook("cancel", job_id)).startswith(f"{job_id} cancelled")
@@ -170,7 +167,7 @@ def test_without_its_servers_a_role_says_what_is_not_set(tmp_path: Path) -> None
         assert "GRADBOOK_DATABASE_URL is not set" in _refused(gradbook(role))
 
 
-@on_one_version
+@on_newest_postgres
 def test_a_role_refuses_an_old_schema_in_words(settings: Settings, engine: Engine) -> None:
     migrate(engine, "base")
     gradbook = _runner(settings, "")
@@ -179,7 +176,7 @@ def test_a_role_refuses_an_old_schema_in_words(settings: Settings, engine: Engin
     assert "at revision" in _done(gradbook("migrate"))
 
 
-@on_one_version
+@on_newest_postgres
 def test_a_job_is_watched_to_its_end_and_its_book_is_verified(
     gradbook: Command, settings: Settings, tmp_path: Path
 ) -> None:
@@ -201,7 +198,7 @@ def test_a_job_is_watched_to_its_end_and_its_book_is_verified(
         assert not any("none in the book" in line for line in verified)
 
 
-@on_one_version
+@on_newest_postgres
 def test_a_running_job_is_stopped_and_counts_as_a_success(
     gradbook: Command, settings: Settings, service: httpx.Client, tmp_path: Path
 ) -> None:
