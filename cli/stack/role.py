@@ -16,7 +16,7 @@ class Role:
     """`gradbook <arguments>` in a session of its own.
 
     Args:
-        name: for people, and for its files.
+        name: what people call it.
         arguments: of the `gradbook` command.
         log: its output.
         record: the file that remembers its process for the next run.

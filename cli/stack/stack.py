@@ -67,9 +67,10 @@ class Stack:
         self.postgres = self._embedded_postgres()
         self.valkey = self._embedded_valkey()
         self.api = self._role(
-            "api", "--host", host, "--port", str(port), stop_seconds=_API_STOP_SECONDS
+            "API", "api", "--host", host, "--port", str(port), stop_seconds=_API_STOP_SECONDS
         )
         self.worker = self._role(
+            "worker",
             "worker",
             *([] if slots is None else ["--slots", str(slots)]),
             stop_seconds=self._settings.worker.grace_seconds + _WORKER_STOP_SPARE_SECONDS,
@@ -202,12 +203,12 @@ class Stack:
         log = self._home.log("valkey")
         return EmbeddedValkey(self._home.valkey, log=log, stopping=self.stopping)
 
-    def _role(self, name: str, *options: str, stop_seconds: float) -> Role:
+    def _role(self, name: str, command: str, *options: str, stop_seconds: float) -> Role:
         return Role(
             name,
-            [name, *options],
-            log=self._home.log(name),
-            record=self._home.record(name),
+            [command, *options],
+            log=self._home.log(command),
+            record=self._home.record(command),
             stop_seconds=stop_seconds,
             environment=self._environment,
         )

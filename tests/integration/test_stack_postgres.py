@@ -1,6 +1,7 @@
 """The embedded PostgreSQL: real servers in real folders."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -51,9 +52,24 @@ def setting(url: str, name: str) -> str:
         return str(row[0])
 
 
+@pytest.fixture(scope="module")
+def stopped_server(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a server that has run once and holds a row."""
+    folder = tmp_path_factory.mktemp("stopped") / "pg"
+    with EmbeddedPostgres(folder) as server:
+        write_row(server.url)
+    return folder
+
+
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
-    with EmbeddedPostgres(tmp_path / "pg") as started:
+def folder(stopped_server: Path, tmp_path: Path) -> Path:
+    """A copy of it, for one test."""
+    return Path(shutil.copytree(stopped_server, tmp_path / "pg"))
+
+
+@pytest.fixture
+def server(folder: Path) -> Iterator[EmbeddedPostgres]:
+    with EmbeddedPostgres(folder) as started:
         yield started
 
 
@@ -95,61 +111,59 @@ def test_nobody_comes_in_without_the_password(server: EmbeddedPostgres) -> None:
     assert password not in " ".join(psutil.Process(server.pid).cmdline())
 
 
-def test_the_password_lies_in_one_file_that_only_its_owner_reads(
-    server: EmbeddedPostgres, tmp_path: Path
-) -> None:
-    password = (urlsplit(server.url).password or "").encode()
-    holding = [
-        path
-        for path in (tmp_path / "pg").rglob("*")
-        if path.is_file() and password in path.read_bytes()
-    ]
-    assert holding == [tmp_path / "pg" / "password"]
-    assert holding[0].stat().st_mode & 0o777 == 0o600
+def test_the_password_lies_in_one_file_that_only_its_owner_reads(tmp_path: Path) -> None:
+    folder = tmp_path / "pg"
+    with EmbeddedPostgres(folder) as server:
+        password = (urlsplit(server.url).password or "").encode()
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        assert [path for path in files if password in path.read_bytes()] == [folder / "password"]
+    assert (folder / "password").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_second_start_has_the_same_address_and_the_same_rows(tmp_path: Path) -> None:
-    with EmbeddedPostgres(tmp_path / "pg") as server:
+def test_a_second_start_has_the_same_address_and_the_same_rows(folder: Path) -> None:
+    with EmbeddedPostgres(folder) as server:
         url = server.url
-        write_row(url)
-    with EmbeddedPostgres(tmp_path / "pg") as server:
+        with psycopg.connect(url) as connection:
+            connection.execute("UPDATE kept SET n = 43")
+    with EmbeddedPostgres(folder) as server:
         assert server.url == url
-        assert read_row(url) == 42
+        assert read_row(url) == 43
 
 
-def test_a_killed_server_recovers_what_was_committed(tmp_path: Path) -> None:
-    with EmbeddedPostgres(tmp_path / "pg") as server:
-        write_row(server.url)
-        assert server.pid is not None
-        os.kill(server.pid, signal.SIGKILL)
-        wait_until(lambda: not server.alive, 10, "the server is dead")
-        server.start()
+def test_a_killed_server_recovers_what_was_committed(server: EmbeddedPostgres) -> None:
+    with psycopg.connect(server.url) as connection:
+        connection.execute("UPDATE kept SET n = 43")
+    assert server.pid is not None
+    os.kill(server.pid, signal.SIGKILL)
+    wait_until(lambda: not server.alive, 10, "the server is dead")
+    server.start()
+    assert read_row(server.url) == 43
+
+
+def test_a_server_that_a_killed_process_left_is_ended_by_the_next_start(folder: Path) -> None:
+    pid = _leave_a_server(folder)
+    with EmbeddedPostgres(folder) as server:
+        assert server.pid != pid
+        assert not _runs(pid)
         assert read_row(server.url) == 42
 
 
-def test_a_server_that_a_killed_process_left_is_ended_by_the_next_start(tmp_path: Path) -> None:
-    pid = _leave_a_server(tmp_path / "pg")
-    with EmbeddedPostgres(tmp_path / "pg") as server:
-        assert server.pid != pid
-        assert not _runs(pid)
-        assert setting(server.url, "server_version")
-
-
-def test_a_leftover_without_its_record_is_known_by_its_own_files(tmp_path: Path) -> None:
-    pid = _leave_a_server(tmp_path / "pg")
-    (tmp_path / "pg" / "process.json").unlink()
+def test_a_leftover_without_its_record_is_known_by_its_own_files(folder: Path) -> None:
+    pid = _leave_a_server(folder)
+    (folder / "process.json").unlink()
     assert _runs(pid)
-    EmbeddedPostgres(tmp_path / "pg").end_leftovers()
+    EmbeddedPostgres(folder).end_leftovers()
     assert not _runs(pid)
 
 
 def test_a_server_of_another_folder_is_not_taken_for_a_leftover(
-    server: EmbeddedPostgres, tmp_path: Path
+    server: EmbeddedPostgres, stopped_server: Path, tmp_path: Path
 ) -> None:
-    with EmbeddedPostgres(tmp_path / "other"):
-        pass
-    assert server.alive
-    assert setting(server.url, "server_version")
+    copy = shutil.copytree(stopped_server, tmp_path / "copy")
+    with EmbeddedPostgres(copy) as other:
+        assert other.url != server.url  # the copy remembers the port that is in use
+        assert read_row(other.url) == 42
+    assert read_row(server.url) == 42
 
 
 def _runs(pid: int) -> bool:
@@ -167,28 +181,22 @@ def _leave_a_server(folder: Path) -> int:
     return int(done.stdout)
 
 
-def test_a_lock_file_whose_pid_is_a_strangers_now_does_not_stop_a_start(tmp_path: Path) -> None:
-    with EmbeddedPostgres(tmp_path / "pg") as server:
-        write_row(server.url)
-        lock = tmp_path / "pg" / "data" / "postmaster.pid"
+def test_a_lock_file_whose_pid_is_a_strangers_now_does_not_stop_a_start(folder: Path) -> None:
+    with EmbeddedPostgres(folder):
+        lock = folder / "data" / "postmaster.pid"
         text = lock.read_text().split("\n")
         owner = lock.stat()
     # This process is alive, and has not the start time that stands there.
     lock.write_text("\n".join([str(os.getpid()), *text[1:]]))
     os.chown(lock, owner.st_uid, owner.st_gid)
-    with EmbeddedPostgres(tmp_path / "pg") as server:
+    with EmbeddedPostgres(folder) as server:
         assert read_row(server.url) == 42
 
 
-def test_a_remembered_port_that_a_stranger_took_is_replaced(tmp_path: Path) -> None:
-    with EmbeddedPostgres(tmp_path / "pg") as server:
-        write_row(server.url)
-        before = urlsplit(server.url).port
-    with (
-        socket.create_server(("127.0.0.1", before or 0)),
-        EmbeddedPostgres(tmp_path / "pg") as server,
-    ):
-        assert urlsplit(server.url).port != before
+def test_a_remembered_port_that_a_stranger_took_is_replaced(folder: Path) -> None:
+    port = int((folder / "port").read_text())
+    with socket.create_server(("127.0.0.1", port)), EmbeddedPostgres(folder) as server:
+        assert urlsplit(server.url).port != port
         assert read_row(server.url) == 42
 
 
@@ -211,27 +219,21 @@ def test_an_interrupted_start_leaves_nothing_running(tmp_path: Path) -> None:
     assert not (tmp_path / "pg" / "data").exists()
 
 
-def test_a_server_that_cannot_start_says_its_last_lines(tmp_path: Path) -> None:
-    with EmbeddedPostgres(tmp_path / "pg"):
-        pass
-    (tmp_path / "pg" / "data" / "postgresql.conf").write_text("no_such_setting = 1\n")
+def test_a_server_that_cannot_start_says_its_last_lines(folder: Path) -> None:
+    (folder / "data" / "postgresql.conf").write_text("no_such_setting = 1\n")
     with pytest.raises(ServerFailed, match=r"(?s)ended while it started.*no_such_setting"):
-        EmbeddedPostgres(tmp_path / "pg").start()
+        EmbeddedPostgres(folder).start()
 
 
-def test_a_lost_password_is_refused_with_the_cure(tmp_path: Path) -> None:
-    with EmbeddedPostgres(tmp_path / "pg"):
-        pass
-    (tmp_path / "pg" / "password").unlink()
+def test_a_lost_password_is_refused_with_the_cure(folder: Path) -> None:
+    (folder / "password").unlink()
     with pytest.raises(FolderUnusable, match="--home"):
-        EmbeddedPostgres(tmp_path / "pg").start()
+        EmbeddedPostgres(folder).start()
 
 
-def test_a_wrong_password_is_told_and_leaves_nothing_running(tmp_path: Path) -> None:
-    with EmbeddedPostgres(tmp_path / "pg"):
-        pass
-    (tmp_path / "pg" / "password").write_text("wrong")
-    server = EmbeddedPostgres(tmp_path / "pg")
+def test_a_wrong_password_is_told_and_leaves_nothing_running(folder: Path) -> None:
+    (folder / "password").write_text("wrong")
+    server = EmbeddedPostgres(folder)
     with pytest.raises(ServerFailed, match="refuses us"):
         server.start()
     assert not server.alive
@@ -252,11 +254,9 @@ def test_variables_of_another_postgres_do_not_lead_it_astray(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root copies with another owner")
-def test_data_that_root_copied_from_a_backup_is_given_to_its_account(tmp_path: Path) -> None:
-    with EmbeddedPostgres(tmp_path / "pg") as server:
-        write_row(server.url)
-    folder = ServerFolder(tmp_path / "pg")
-    for path in (folder.data, *folder.data.rglob("*")):
+def test_data_that_root_copied_from_a_backup_is_given_to_its_account(folder: Path) -> None:
+    data = ServerFolder(folder).data
+    for path in (data, *data.rglob("*")):
         os.chown(path, 0, 0)
-    with EmbeddedPostgres(tmp_path / "pg") as server:
+    with EmbeddedPostgres(folder) as server:
         assert read_row(server.url) == 42
