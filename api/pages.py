@@ -1,7 +1,6 @@
 """The pages for people: `/` leads to `/docs`, which works without the Internet too."""
 
 from importlib import resources
-from importlib.util import find_spec
 
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
@@ -10,21 +9,19 @@ from fastapi.staticfiles import StaticFiles
 
 ASSETS = "/docs-assets"
 PACKAGE = "fastapi_offline"
-"""Swagger UI in a wheel; where it is missing, the page fetches it from a public server."""
+"""Swagger UI in a wheel: FastAPI's own page would fetch it from a public server."""
 
 
 def install_pages(app: FastAPI) -> None:
-    page = get_swagger_ui_html(openapi_url="/openapi.json", title=app.title)
-    if find_spec(PACKAGE) is not None:
-        with resources.as_file(resources.files(PACKAGE) / "static") as folder:
-            app.mount(ASSETS, StaticFiles(directory=folder), name="docs-assets")
-        page = get_swagger_ui_html(
-            openapi_url="/openapi.json",
-            title=app.title,
-            swagger_js_url=f"{ASSETS}/swagger-ui-bundle.js",
-            swagger_css_url=f"{ASSETS}/swagger-ui.css",
-            swagger_favicon_url=f"{ASSETS}/favicon.png",
-        )
+    with resources.as_file(resources.files(PACKAGE) / "static") as folder:
+        app.mount(ASSETS, StaticFiles(directory=folder), name="docs-assets")
+    page = get_swagger_ui_html(
+        openapi_url="/openapi.json",
+        title=app.title,
+        swagger_js_url=f"{ASSETS}/swagger-ui-bundle.js",
+        swagger_css_url=f"{ASSETS}/swagger-ui.css",
+        swagger_favicon_url=f"{ASSETS}/favicon.png",
+    )
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:

@@ -74,3 +74,12 @@ def test_the_root_leads_to_the_documents(api: httpx.Client) -> None:
     assert answer.url.path == "/docs"
     assert "/openapi.json" in answer.text
     assert api.get("/openapi.json").json()["info"]["title"] == "Gradbook"
+
+
+def test_the_docs_page_loads_nothing_from_another_host(api: httpx.Client) -> None:
+    page = api.get("/docs").text
+    sources = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert sources
+    for source in sources:
+        assert source.startswith("/"), source
+        assert api.get(source).status_code == httpx.codes.OK, source

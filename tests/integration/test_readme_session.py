@@ -56,9 +56,9 @@ def test_the_session_in_the_readme_can_be_typed(settings: Settings, tmp_path: Pa
         assert JOB.sub("", submitted) == JOB.sub("", submit[1])
 
         # A job that has not come to its first row shows no "latest" yet.
-        polled, printed = NAME.findall(run(poll[0], job)), NAME.findall(poll[1])
+        polled = NAME.findall(run(poll[0], job))
         assert '"progress"' in polled
-        assert polled == printed[: len(polled)]
+        assert polled == NAME.findall(poll[1])[: len(polled)]
 
         def over() -> bool:
             return bool(api.get(f"/v1/jobs/{job}").json()["finished_at"])
