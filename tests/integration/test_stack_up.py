@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -76,7 +77,14 @@ StartUp = Callable[..., Up]
 
 
 @pytest.fixture
-def start_up(tmp_path: Path) -> Iterator[StartUp]:
+def temporary() -> Iterator[str]:
+    """Where a killed worker's sockets are left; `tmp_path` would make their paths too long."""
+    with tempfile.TemporaryDirectory(prefix="gb-", ignore_cleanup_errors=True) as folder:
+        yield folder
+
+
+@pytest.fixture
+def start_up(tmp_path: Path, temporary: str) -> Iterator[StartUp]:
     """Starts `gradbook up` on this test's home; ends what is left of it after the test."""
     started: list[subprocess.Popen[bytes]] = []
     home = tmp_path / "home"
@@ -88,7 +96,7 @@ def start_up(tmp_path: Path) -> Iterator[StartUp]:
             process = subprocess.Popen(
                 _up_on(home, "--port", str(port), "--slots", "1"),
                 cwd=ROOT,
-                env=clean | variables,
+                env=clean | {"TMPDIR": temporary} | variables,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
@@ -103,7 +111,9 @@ def start_up(tmp_path: Path) -> Iterator[StartUp]:
             process.send_signal(signal.SIGTERM)
             process.wait(STOP_SECONDS)
     for left in _of_home(home):
-        left.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            left.kill()
+            left.wait(10)
 
 
 def _up_on(home: Path, *options: str) -> list[str]:
