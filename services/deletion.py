@@ -40,7 +40,7 @@ def delete_job(connection: Connection, job_id: UUID) -> None:
     connection.execute(delete(jobs).where(jobs.c.key == key))
 
 
-def delete_files(artifacts_url: str, job_id: UUID) -> None:
+def delete_files(artifacts_url: str, job_id: UUID | str) -> None:
     """Remove the job's folder; one that cannot be removed is named in the log, not an error.
 
     No row names these files any more, so for the service they are gone already.

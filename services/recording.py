@@ -151,6 +151,22 @@ def happenings_of(page: Page, attempt: int) -> list[Happening]:
     ]
 
 
+def write_artifacts(
+    connection: Connection, job_key: int, attempt: int, made: Sequence[Record]
+) -> None:
+    """Book artifacts (name, kind, uri, bytes, sha256); one of the same name gives way."""
+    for artifact in made:
+        values = {name: artifact[name] for name in _ARTIFACT} | {"attempt": attempt}
+        connection.execute(
+            upsert(artifacts)
+            .values(job_key=job_key, **values)
+            .on_conflict_do_update(
+                constraint="pk_artifacts",
+                set_={**values, "created_at": func.clock_timestamp()},
+            )
+        )
+
+
 _CHECKPOINT_EVENT = ("iteration", "bytes", "sha256")
 _CHECKPOINT = ("iteration", "uri", "bytes", "sha256")
 _ARTIFACT = ("name", "kind", "uri", "bytes", "sha256")
@@ -260,17 +276,8 @@ def _write_epochs(connection: Connection, job_key: int, page: Page) -> None:
 
 
 def _write_files(connection: Connection, owner: Owner, page: Page) -> tuple[str, ...]:
+    write_artifacts(connection, owner.job_key, owner.attempt, page.artifacts)
     mine = {"job_key": owner.job_key, "attempt": owner.attempt}
-    for artifact in page.artifacts:
-        values = {name: artifact[name] for name in _ARTIFACT}
-        connection.execute(
-            upsert(artifacts)
-            .values(**mine, **values)
-            .on_conflict_do_update(
-                constraint="pk_artifacts",
-                set_={**values, "attempt": owner.attempt, "created_at": func.clock_timestamp()},
-            )
-        )
     if not page.checkpoints:
         return ()
     connection.execute(

@@ -7,7 +7,7 @@ import time
 from foundation.logging import get_logger
 from foundation.settings import Settings
 from models.domain.errors import FenceLost
-from models.domain.lifecycle import Wish
+from models.domain.lifecycle import Outcome, Wish
 from services.claims import Claim
 from services.endings import Ending
 from services.recording import Answer, Owner, Page
@@ -16,6 +16,7 @@ from worker.devices import VISIBLE, sight
 from worker.drafting import Pace, draft
 from worker.line import Line
 from worker.listening import ANSWER_SECONDS, Listener, Why
+from worker.salvage import Salvage
 from worker.scribe import GraceOver, Scribe
 from worker.shutdown import Shutdown
 from worker.trainer import Trainer
@@ -55,11 +56,14 @@ class Supervisor:
         self._shutdown = shutdown
         self._train = train
         owner = Owner(claim.job_key, claim.attempt, settings.worker.lease_seconds)
+        self._line = line
         self._scribe = Scribe(line, owner, shutdown)
         self._losses = hashlib.sha256()
         self._pace = Pace()
         self._started_at = time.monotonic()
         self._told: Wish | None = None
+        self._given: Orders | None = None
+        self._outcome: Outcome | None = None
         self._log = log.bind(job_id=str(claim.job_id), attempt=claim.attempt)
 
     def run(self) -> None:
@@ -70,13 +74,17 @@ class Supervisor:
             self._log.warning("attempt.fenced_off")
         except GraceOver:
             self._log.warning("attempt.left_behind")
+        else:
+            self._salvage()
 
     def _start_and_see_through(self) -> None:
         try:
-            trainer = Trainer(self._orders())
+            orders = self._orders()
+            trainer = Trainer(orders)
         except Exception as error:  # noqa: BLE001 - no trainer, whatever the reason: book it
             self._refuse(error)
             return
+        self._given = orders
         listener = Listener(trainer, self._shutdown, self._settings.worker.stall_seconds)
         listener.start()
         try:
@@ -157,12 +165,19 @@ class Supervisor:
 
     def _close_book(self, page: Page, ending: Ending) -> None:
         self._scribe.end(page, ending)
+        self._outcome = ending.outcome
         self._log.info(
             "attempt.ended",
             outcome=str(ending.outcome),
             stop_reason=ending.stop_reason and str(ending.stop_reason),
             seconds=round(time.monotonic() - self._started_at, 3),
         )
+
+    def _salvage(self) -> None:
+        """Make the files of a job that failed or was cancelled; its ending is committed."""
+        key, given = self._claim.job_key, self._given
+        if given is not None and self._outcome is not Outcome.SUCCEEDED:
+            Salvage(key, given, self._line, self._settings, self._shutdown).run()
 
     def _next_page(self, listener: Listener) -> Page:
         page = draft(*listener.take(), self._claim.attempt)

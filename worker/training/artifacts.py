@@ -1,4 +1,4 @@
-"""What a training that succeeded leaves behind."""
+"""What a training leaves behind."""
 
 import json
 import math
@@ -14,11 +14,14 @@ from worker.training.loop import Loop
 from worker.training.parts import Parts
 from worker.training.pulse import Pulse
 from worker.training.sink import Sink
-from worker.training.source import network_source
+
+WEIGHTS = "weights.safetensors"
+BEST_WEIGHTS = "weights_best.safetensors"
+SOURCE = "network.py"
 
 
 class Legacy:
-    """Writes the artifacts of one training and tells the sink of each."""
+    """Writes the artifacts of one training that succeeded and tells the sink of each."""
 
     def __init__(self, parts: Parts, store: Store, sink: Sink, pulse: Pulse) -> None:
         self._parts, self._store = parts, store
@@ -30,13 +33,11 @@ class Legacy:
         The network holds the best weights afterwards, where they are kept.
         """
         self._pulse.enter(Phase.SAVE, loop.state.epoch, loop.state.batch)
-        sha256 = self._write("weights.safetensors", "weights", _tensors(self._final()))
-        resize = self._parts.spec["dataset"]["resize"]
-        source = network_source(self._parts.placed, self._parts.data, resize)
-        self._write("network.py", "network", source.encode())
+        sha256 = self._write(WEIGHTS, "weights", safetensors(self._final()))
+        self._write(SOURCE, "network", loop.kept.source.encode())
         evaluation = {"split": "test", **report(loop.last_test)} if loop.last_test else {}
         if loop.kept.best is not None and loop.state.best is not None:
-            self._write("weights_best.safetensors", "weights", _tensors(loop.kept.best))
+            self._write(BEST_WEIGHTS, "weights", safetensors(loop.kept.best))
             best = report(self._measure(loop.kept.best))
             evaluation["best"] = {"epoch": loop.state.best.epoch, **best}
         content = json.dumps(_jsonable(evaluation))
@@ -60,20 +61,25 @@ class Legacy:
 
     def _write(self, name: str, kind: str, content: bytes) -> str:
         self._pulse.beat()
-        stored = self._store.write(name, content)
-        self._sink.artifact(
-            {
-                "name": name,
-                "kind": kind,
-                "uri": stored.uri,
-                "sha256": stored.sha256,
-                "bytes": stored.bytes,
-            }
-        )
-        return stored.sha256
+        return leave(self._store, self._sink, name, kind, content)
 
 
-def _tensors(weights: dict[str, Tensor]) -> bytes:
+def leave(store: Store, sink: Sink, name: str, kind: str, content: bytes) -> str:
+    """Write an artifact, tell the sink, and return its sha256."""
+    stored = store.write(name, content)
+    sink.artifact(
+        {
+            "name": name,
+            "kind": kind,
+            "uri": stored.uri,
+            "sha256": stored.sha256,
+            "bytes": stored.bytes,
+        }
+    )
+    return stored.sha256
+
+
+def safetensors(weights: dict[str, Tensor]) -> bytes:
     """Return a safetensors file whose header holds nothing but the tensors."""
     return save({name: tensor.cpu().contiguous() for name, tensor in weights.items()})
 

@@ -23,7 +23,8 @@ class Resumable:
     """What a checkpoint is taken of and put back into.
 
     `epoch_start` holds the weights of the epoch's start, for `weight_change`; `best` the state
-    dict of the best epoch, where it is kept.
+    dict of the best epoch, where it is kept; `source` is `network.py`, so that a checkpoint alone
+    is enough to make a job's files of.
     """
 
     network: nn.Module
@@ -32,6 +33,7 @@ class Resumable:
     state: LoopState
     epoch_start: list[Tensor]
     best: dict[str, Tensor] | None
+    source: str
 
 
 def save_checkpoint(store: Store, resumable: Resumable, device: torch.device) -> Stored:
@@ -46,6 +48,7 @@ def save_checkpoint(store: Store, resumable: Resumable, device: torch.device) ->
         "state": resumable.state.to_plain(),
         "epoch_start": resumable.epoch_start,
         "best": resumable.best,
+        "source": resumable.source,
     }
     written = io.BytesIO()
     torch.save(content, written)
@@ -56,7 +59,20 @@ def save_checkpoint(store: Store, resumable: Resumable, device: torch.device) ->
 def load_checkpoint(
     uri: str, sha256: str | None, resumable: Resumable, device: torch.device
 ) -> None:
-    """Put a checkpoint back; `resumable` was made from the same spec.
+    """Put a checkpoint back; `resumable` is of the same spec. Raises as `read_checkpoint`."""
+    kept = read_checkpoint(uri, sha256, device)
+    resumable.network.load_state_dict(kept["network"])
+    resumable.optimizer.load_state_dict(kept["optimizer"])
+    if resumable.precision.scaler is not None and kept["scaler"] is not None:
+        resumable.precision.scaler.load_state_dict(kept["scaler"])
+    restore_random_states(kept["random"], device)
+    resumable.state = LoopState.from_plain(kept["state"])
+    resumable.epoch_start = kept["epoch_start"]
+    resumable.best = kept["best"]
+
+
+def read_checkpoint(uri: str, sha256: str | None, device: torch.device) -> dict[str, Any]:
+    """Return what `save_checkpoint` wrote, its tensors on `device`.
 
     Raises:
         StoreFailed: it cannot be read.
@@ -69,11 +85,4 @@ def load_checkpoint(
     kept: dict[str, Any] = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
     if kept.get("format") != FORMAT:
         raise CheckpointCorrupt(uri, f"its format is {kept.get('format')!r}, not {FORMAT}")
-    resumable.network.load_state_dict(kept["network"])
-    resumable.optimizer.load_state_dict(kept["optimizer"])
-    if resumable.precision.scaler is not None and kept["scaler"] is not None:
-        resumable.precision.scaler.load_state_dict(kept["scaler"])
-    restore_random_states(kept["random"], device)
-    resumable.state = LoopState.from_plain(kept["state"])
-    resumable.epoch_start = kept["epoch_start"]
-    resumable.best = kept["best"]
+    return kept

@@ -17,6 +17,7 @@ from worker.training.parts import Parts
 from worker.training.pulse import Pulse
 from worker.training.recorder import Recorder
 from worker.training.sink import Sink, StopSignal, TrainRequest
+from worker.training.source import network_source
 from worker.training.state import EpochSums, LoopState
 
 _BUFFER_ITERATIONS = 1024
@@ -52,6 +53,7 @@ class Loop:
             state=LoopState(),
             epoch_start=[],
             best=None,
+            source=network_source(parts.placed, parts.data, parts.spec["dataset"]["resize"]),
         )
         self.last_test: Measured | None = None
         self._checkpoint_due = self._checkpoint_time()

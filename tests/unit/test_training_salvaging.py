@@ -1,0 +1,74 @@
+"""What a checkpoint gives after the end: the weights that it holds, and nothing of a bad one."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from models.domain.lifecycle import StopReason, Wish
+from tests.trainings import SMALL, Book, Wants, make_request, train_spec
+from worker.training.errors import Cancelled, CheckpointCorrupt, StoreFailed
+from worker.training.salvaging import salvage
+from worker.training.sink import Ended
+
+SPEC = SMALL | {
+    "dataset": {"name": "digits", "train_samples": 200, "test_samples": 50, "validation": 50},
+    "epochs": 100_000,
+    "checkpoint": {"every_seconds": 0.1, "keep_best": True},
+}
+
+
+def cut_off(folder: Path) -> dict[str, Any]:
+    """Train until a checkpoint of a later epoch, then cancel; returns that checkpoint."""
+    book = Book()
+
+    def cancel(book: Book) -> Wish | None:
+        return Wish.CANCEL if book.epochs and book.told[-1][0] == "checkpoint" else None
+
+    with pytest.raises(Cancelled):
+        train_spec(SPEC, folder, book=book, wish=cancel)
+    checkpoint: dict[str, Any] = book.all("checkpoint")[-1]
+    return checkpoint
+
+
+def salvaged(folder: Path, uri: str | None, sha256: str | None) -> tuple[Ended, Book]:
+    book = Book()
+    request = make_request(SPEC, folder, checkpoint_uri=uri, checkpoint_sha256=sha256)
+    return salvage(request, book, Wants(book, lambda _book: None)), book
+
+
+def test_the_files_of_a_checkpoint_are_those_that_a_stop_there_would_have_left(
+    tmp_path: Path,
+) -> None:
+    checkpoint = cut_off(tmp_path)
+    ended, book = salvaged(tmp_path, checkpoint["uri"], checkpoint["sha256"])
+    assert ended.stop_reason is StopReason.STOPPED
+    assert ended.iterations == checkpoint["iteration"]
+    files = book.artifacts
+    assert set(files) == {"weights.safetensors", "network.py", "weights_best.safetensors"}
+    assert files["weights.safetensors"]["sha256"] == ended.weights_sha256
+    kept = torch.load(checkpoint["uri"], weights_only=True)
+    for name, of in (("weights.safetensors", "network"), ("weights_best.safetensors", "best")):
+        weights = load_file(files[name]["uri"])
+        assert weights.keys() == kept[of].keys()
+        assert all(torch.equal(weights[key], kept[of][key]) for key in weights)
+    names: dict[str, Any] = {}
+    exec(Path(files["network.py"]["uri"]).read_text(), names)  # noqa: S102 - the file's purpose
+    network = names["Network"]()
+    network.load_state_dict(load_file(files["weights.safetensors"]["uri"]))
+    assert network(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
+
+
+def test_a_checkpoint_that_is_not_the_booked_one_gives_nothing(tmp_path: Path) -> None:
+    checkpoint = cut_off(tmp_path)
+    file = Path(checkpoint["uri"])
+    file.write_bytes(file.read_bytes()[:-1] + b"!")
+    with pytest.raises(CheckpointCorrupt, match="sha256"):
+        salvaged(tmp_path, checkpoint["uri"], checkpoint["sha256"])
+    with pytest.raises(StoreFailed):
+        salvaged(tmp_path, f"{file}.gone", checkpoint["sha256"])
+    with pytest.raises(CheckpointCorrupt, match="no hash"):
+        salvaged(tmp_path, checkpoint["uri"], None)
+    assert not list(tmp_path.rglob("*.safetensors"))
