@@ -45,11 +45,6 @@ async def settings(request: Request) -> Settings:
     return parts_of(request).settings
 
 
-async def engine(request: Request) -> Engine:
-    """The engine itself, for answers that stream: they outlive the request's transaction."""
-    return parts_of(request).engine
-
-
 async def streams(request: Request) -> Connections:
     """The connections of answers that stream: they are held for as long as a client reads."""
     return parts_of(request).streams
@@ -89,7 +84,6 @@ async def snapshot_connection(request: Request) -> AsyncIterator[Connection]:
 
 
 SettingsDependency = Annotated[Settings, Depends(settings)]
-EngineDependency = Annotated[Engine, Depends(engine)]
 StreamsDependency = Annotated[Connections, Depends(streams)]
 TicketsDependency = Annotated[Tickets, Depends(tickets)]
 ConnectionDependency = Annotated[Connection, Depends(connection, scope="function")]

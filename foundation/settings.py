@@ -29,10 +29,6 @@ class DatabaseSettings(_Group):
         SecretStr | None,
         Field(description="PostgreSQL 16 or newer, `postgresql://user:password@host:port/name`."),
     ] = None
-    direct_url: Annotated[
-        SecretStr | None,
-        Field(description="The same database past a pooler, for LISTEN; the url where unset."),
-    ] = None
     pool_size: Annotated[
         PositiveInt, Field(description="Connections that one process keeps at most.")
     ] = 10

@@ -91,10 +91,9 @@ def make_request(spec: dict[str, Any], folder: Path, **more: Any) -> TrainReques
         job_id="job",
         spec=resolved,
         plan={},
-        device="cpu",
         artifacts_url=str(folder / "job"),
         datasets_folder=str(folder / "datasets"),
-        **{"attempt": 1, **more},
+        **{"attempt": 1, "device": "cpu", **more},
     )
 
 

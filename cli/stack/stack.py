@@ -222,8 +222,6 @@ class Stack:
             "GRADBOOK_DATABASE_URL": self.database_url,
             "GRADBOOK_BROKER_URL": self.broker_url,
         }
-        if self.postgres:
-            ours["GRADBOOK_DATABASE_DIRECT_URL"] = self.database_url
         return {**os.environ, **ours}
 
     @contextlib.contextmanager

@@ -90,7 +90,3 @@ class Outcome(StrEnum):
     STALLED = "stalled"
     ERROR = "error"
     DIVERGED = "diverged"
-
-
-COUNTED = frozenset({Outcome.LOST, Outcome.KILLED, Outcome.OUT_OF_MEMORY, Outcome.STALLED})
-"""Outcomes that count against `max_attempts`; a retryable `error` does too."""
