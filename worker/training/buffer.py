@@ -133,6 +133,17 @@ class ScalarBuffer:
         rows["loss"] = values[:, LOSS]
         rows["grad_norm"] = values[:, GRAD_NORM]
         rows["seconds"] = self.clock.seconds(count)
+        _make_nans_alike(rows)
         self._values.zero_()
         self._filled = 0
         return Drained(rows, values[:, CORRECT], values[:, SKIPPED])
+
+
+def _make_nans_alike(rows: Rows) -> None:
+    """Give every NaN the same 64 bits: which ones it was born with depends on the processor.
+
+    Who reads the word "NaN" makes these bits of it, so hashes over losses can be repeated.
+    """
+    for name in ("loss", "lr", "grad_norm", "seconds"):
+        column = rows[name]
+        column[np.isnan(column)] = np.nan

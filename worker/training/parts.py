@@ -11,7 +11,7 @@ from foundation.settings import LimitsSettings
 from models.domain.arithmetic import Batches, batches_of
 from models.domain.datasets import describe_dataset
 from models.domain.network import PlacedNetwork, place_network
-from models.domain.spec import parse_spec
+from models.domain.spec import parse_spec, resolve
 from worker.training.augment import Augmentation
 from worker.training.data.loading import Data, load_data
 from worker.training.data.raw import Alive
@@ -69,11 +69,12 @@ def prepare(request: TrainRequest, alive: Alive) -> Parts:
         DeviceMissing, DatasetMissing, DatasetCorrupt: as their names say.
 
     """
-    spec = request.spec
+    parsed = parse_spec(request.spec)
+    # As it came back from where it was kept, 1e30 may be an integer; resolved it is a float again.
+    spec = resolve(parsed)
     device = prepare_device(
         request.device, deterministic=spec["deterministic"], threads=spec["threads"]
     )
-    parsed = parse_spec(spec)
     facts = describe_dataset(parsed.dataset)
     folder = Path(request.datasets_folder)
     data = load_data(spec["dataset"], facts.validation_samples, folder, device, alive)
