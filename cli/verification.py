@@ -95,7 +95,7 @@ def _complete(rows: _Rows, expected: int) -> Check:
 
 def _equal(name: str, found: str, booked: str | None, what: str) -> Check:
     if booked is None:
-        return Check(True, f"{name}: none in the book ({found} {what})")
+        return Check(False, f"{name}: none in the book of a job that has ended ({found} {what})")
     if found != booked:
         return Check(False, f"{name}: the book says {booked}, it is {found} {what}")
     return Check(True, f"{name}: {found} {what}")

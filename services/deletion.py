@@ -3,18 +3,16 @@
 from uuid import UUID
 
 import fsspec
-from sqlalchemy import Connection, delete, text
+from sqlalchemy import Connection, delete
 
 from foundation.logging import get_logger
 from models.domain.errors import MoveForbidden
 from models.domain.lifecycle import FINISHED
 from models.tables import iterations, jobs, layer_readings, logs
+from services.closing import allow_long_statements
 from services.steering import lock
 
 log = get_logger("services")
-
-# A run of ten million rows takes longer than a statement of the API may.
-STATEMENT_TIMEOUT = "10min"
 
 
 def delete_job(connection: Connection, job_id: UUID) -> None:
@@ -30,10 +28,7 @@ def delete_job(connection: Connection, job_id: UUID) -> None:
     key, state = lock(connection, job_id)
     if state not in FINISHED:
         raise MoveForbidden(str(job_id), state, "delete")
-    connection.execute(
-        text("SELECT set_config('statement_timeout', :timeout, true)"),
-        {"timeout": STATEMENT_TIMEOUT},
-    )
+    allow_long_statements(connection)
     # These carry no foreign key (see models/tables/metadata.py); the others cascade.
     for table in (iterations, layer_readings, logs):
         connection.execute(delete(table).where(table.c.job_key == key))

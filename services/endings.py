@@ -1,16 +1,15 @@
 """How an attempt ends: the last flush, the move and the attempt's end in one transaction."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, null, select, update
+from sqlalchemy import Connection, func, null, update
 
 from models.domain.errors import FenceLost
 from models.domain.lifecycle import STATE_OF_REASON, Outcome, Phase, State, StopReason, Wish
-from models.tables import attempts, progress, summaries
-from services.copying import copy_losses
+from models.tables import attempts, progress
+from services.closing import close_book, loss_sha256, reached
 from services.jsonb import storable
 from services.lifecycle import lock_job, move
 from services.recording import Answer, Owner, Page, flush
@@ -27,7 +26,8 @@ class Ending:
         error: type, message and traceback, where there was one.
         exit_code: the trainer's, where it exited.
         signal: the number of the signal that ended the trainer, where one did.
-        loss_sha256: of the losses that the attempt's flushes have written, this one included.
+        loss_sha256: of the losses that the attempt's flushes have written, this one included;
+            None where the attempt can't tell: then the book is read.
         weights_sha256: of `weights.safetensors`.
 
     """
@@ -66,14 +66,6 @@ def end_attempt(connection: Connection, owner: Owner, page: Page, ending: Ending
     return answer
 
 
-def loss_sha256(connection: Connection, job_key: int) -> str:
-    """The hash of all losses in the book, as little-endian float64 in iteration order."""
-    digest = hashlib.sha256()
-    for chunk in copy_losses(connection, job_key):
-        digest.update(chunk)
-    return digest.hexdigest()
-
-
 def _cancel_wins(answer: Answer, ending: Ending) -> bool:
     return answer.wanted is Wish.CANCEL and ending.outcome is not Outcome.SUCCEEDED
 
@@ -89,9 +81,6 @@ def _cancelled(ending: Ending) -> Ending:
 
 
 def _close_attempt(connection: Connection, owner: Owner, ending: Ending) -> None:
-    reached = (
-        select(progress.c.iteration).where(progress.c.job_key == owner.job_key).scalar_subquery()
-    )
     connection.execute(
         update(attempts)
         .where(attempts.c.job_key == owner.job_key, attempts.c.number == owner.attempt)
@@ -100,7 +89,7 @@ def _close_attempt(connection: Connection, owner: Owner, ending: Ending) -> None
             outcome=ending.outcome,
             exit_code=ending.exit_code,
             signal=ending.signal,
-            last_iteration=reached,
+            last_iteration=reached(owner.job_key),
         )
     )
 
@@ -116,16 +105,11 @@ def _finish(connection: Connection, owner: Owner, ending: Ending, stop_reason: S
         data=data,
         stop_reason=stop_reason,
         error=null() if ending.error is None else storable(ending.error),
-        loss_sha256=ending.loss_sha256,
+        loss_sha256=ending.loss_sha256 or loss_sha256(connection, owner.job_key),
         weights_sha256=ending.weights_sha256,
     )
-    last_loss = (
-        update(summaries)
-        .where(summaries.c.job_key == progress.c.job_key, progress.c.job_key == owner.job_key)
-        .values(final_loss=progress.c.latest_loss)
-    )
-    connection.execute(last_loss)
-    _disown(connection, owner, phase=Phase.DONE, wanted=None, wanted_at=None)
+    _disown(connection, owner, phase=Phase.DONE)
+    close_book(connection, owner.job_key)
 
 
 def _requeue(connection: Connection, owner: Owner, ending: Ending) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 from sqlalchemy import Connection, String, cast, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
@@ -27,7 +28,7 @@ class RowsBroken(RuntimeError):
     """The rows do not go on where the book ends: a trainer's mistake that must not be written."""
 
     def __init__(self, job_key: int, last: int, first: int) -> None:
-        super().__init__(f"job #{job_key}: the book ends at {last}, the next row is {first}")
+        super().__init__(f"job #{job_key}: after row {last} comes row {first}")
 
 
 @dataclass(frozen=True)
@@ -98,9 +99,12 @@ def flush(connection: Connection, owner: Owner, page: Page) -> Answer:
 
     Raises:
         FenceLost: the attempt does not own the job any more; nothing is written.
-        RowsBroken: the first row is not the one after the last in the book.
+        RowsBroken: the first row is not the one after the last in the book, or another does
+            not follow the one before it.
 
     """
+    if page.rows is not None:
+        _check_unbroken(owner.job_key, page.rows["iteration"])
     happenings = happenings_of(page, owner.attempt)
     crossed = _cross_fence(connection, owner, page, len(happenings))
     job_key = owner.job_key
@@ -180,6 +184,14 @@ _LAST_MEASURED = (
     "test_loss",
     "test_accuracy",
 )
+
+
+def _check_unbroken(job_key: int, iterations: Rows) -> None:
+    """Progress counts in ranges, so a gap within a page would never show again."""
+    breaks = np.flatnonzero(np.diff(iterations) != 1)
+    if len(breaks):
+        at = int(breaks[0])
+        raise RowsBroken(job_key, int(iterations[at]), int(iterations[at + 1]))
 
 
 def _cross_fence(connection: Connection, owner: Owner, page: Page, events: int) -> Any:  # noqa: ANN401 - a row

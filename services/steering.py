@@ -2,11 +2,12 @@
 
 from uuid import UUID
 
-from sqlalchemy import Connection, func, select, text, update
+from sqlalchemy import Connection, func, text, update
 
 from models.domain.errors import MoveForbidden
-from models.domain.lifecycle import Outcome, Phase, State, StopReason, Wish
-from models.tables import attempts, progress, summaries
+from models.domain.lifecycle import Outcome, State, StopReason, Wish
+from models.tables import attempts, progress
+from services.closing import allow_long_statements, close_book, loss_sha256, reached
 from services.jobs import find_key
 from services.lifecycle import lock_job, move
 
@@ -86,6 +87,7 @@ def _wish(connection: Connection, key: int, wish: Wish) -> None:
 
 
 def _cancel_now(connection: Connection, key: int, state: State) -> None:
+    allow_long_statements(connection)
     move(
         connection,
         key,
@@ -93,17 +95,9 @@ def _cancel_now(connection: Connection, key: int, state: State) -> None:
         to=State.CANCELLED,
         data={"stop_reason": StopReason.CANCELLED},
         stop_reason=StopReason.CANCELLED,
+        loss_sha256=loss_sha256(connection, key),
     )
-    connection.execute(
-        update(progress)
-        .where(progress.c.job_key == key)
-        .values(phase=Phase.DONE, wanted=None, wanted_at=None)
-    )
-    connection.execute(
-        update(summaries)
-        .where(summaries.c.job_key == progress.c.job_key, progress.c.job_key == key)
-        .values(final_loss=progress.c.latest_loss)
-    )
+    close_book(connection, key)
 
 
 def _take_from_the_lost(connection: Connection, key: int) -> bool:
@@ -119,10 +113,9 @@ def _take_from_the_lost(connection: Connection, key: int) -> bool:
     )
     if not taken.rowcount:
         return False
-    reached = select(progress.c.iteration).where(progress.c.job_key == key).scalar_subquery()
     connection.execute(
         update(attempts)
         .where(attempts.c.job_key == key, attempts.c.ended_at.is_(None))
-        .values(ended_at=func.clock_timestamp(), outcome=Outcome.LOST, last_iteration=reached)
+        .values(ended_at=func.clock_timestamp(), outcome=Outcome.LOST, last_iteration=reached(key))
     )
     return True

@@ -58,7 +58,7 @@ def judge(evidence: Evidence) -> Ending:
 def refused(error: Exception, exit_code: int | None) -> Ending:
     """The book refused what was delivered, or nothing could start: booked as the job's error.
 
-    There is no hash of the losses: the trainer may have gone further than the book.
+    The hash of the losses is read from the book: the trainer may have gone further.
     """
     return Ending(
         outcome=Outcome.ERROR,

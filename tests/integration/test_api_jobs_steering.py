@@ -1,5 +1,7 @@
 """Cancel and stop."""
 
+import hashlib
+import struct
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -26,6 +28,7 @@ def test_a_queued_job_is_cancelled_at_once(api: httpx.Client, engine: Engine) ->
     assert (job["state"], job["stop_reason"]) == ("cancelled", "cancelled")
     assert (job["progress"]["phase"], job["wanted"]) == ("done", None)
     assert job["finished_at"] is not None
+    assert job["book"]["loss_sha256"] == hashlib.sha256(b"").hexdigest()
     assert events_of(api, job_id)[-1]["data"] == {
         "from": "queued",
         "to": "cancelled",
@@ -105,6 +108,8 @@ def test_a_job_whose_lease_is_over_is_cancelled_by_the_api(
     assert (job["state"], job["stop_reason"]) == ("cancelled", "cancelled")
     assert (job["attempts"][0]["outcome"], job["attempts"][0]["last_iteration"]) == ("lost", 1)
     assert job["summary"]["final_loss"] == 1.5
+    digest = hashlib.sha256(struct.pack("<d", 1.5)).hexdigest()
+    assert (job["book"]["loss_sha256"], job["book"]["complete"]) == (digest, True)
     with pytest.raises(FenceLost):
         crew.flush(job_id)
 

@@ -9,16 +9,17 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, Engine, func, select, text, update
+from sqlalchemy import Connection, Engine, delete, func, select, text, update
 
 from models.domain.errors import FenceLost
 from models.domain.lifecycle import Outcome, Phase, StopReason, Wish
 from models.tables import artifacts, attempts, checkpoints, epochs, iterations, layer_readings, logs
 from models.tables import progress as progress_table
 from services.claims import Slot, claim
+from services.closing import loss_sha256
 from services.copying import copy_rows
 from services.database import transaction
-from services.endings import Ending, end_attempt, loss_sha256
+from services.endings import Ending, end_attempt
 from services.lifecycle import Happening
 from services.recording import (
     Answer,
@@ -195,6 +196,41 @@ def test_rows_that_do_not_go_on_where_the_book_ends_are_refused(
         write(engine, owner, Page(rows=make_rows(first, 2), logs=[LogLine("stdout", "x")]))
     job = job_of(engine, owner.job_key)
     assert (job.iteration, job.rows, job.last_line) == (3, 3, 0)
+
+
+@pytest.mark.parametrize("numbers", [[1, 2, 4], [1, 2, 2], [1, 3, 2], [1, 3, 4]])
+def test_a_page_whose_rows_are_not_each_the_next_is_refused(
+    engine: Engine, owner: Owner, numbers: list[int]
+) -> None:
+    rows = make_rows(1, 3)
+    rows["iteration"] = numbers
+    with pytest.raises(RowsBroken):
+        write(engine, owner, Page(rows=rows))
+    assert job_of(engine, owner.job_key).iteration == 0
+
+
+def test_the_rows_are_counted_once_the_job_ends(engine: Engine, owner: Owner) -> None:
+    write(engine, owner, Page(rows=make_rows(1, 5)))
+    with transaction(engine) as connection:
+        connection.execute(delete(iterations).where(iterations.c.iteration == 3))
+    assert job_of(engine, owner.job_key).rows == 5
+    end(engine, owner, Page(rows=make_rows(6, 1)), Ending(Outcome.SUCCEEDED, StopReason.EPOCHS))
+    job = job_of(engine, owner.job_key)
+    assert (job.iteration, job.rows) == (6, 5)
+
+
+def test_an_end_that_brings_no_hash_gets_that_of_the_book(engine: Engine, owner: Owner) -> None:
+    rows = make_rows(1, 5)
+    write(engine, owner, Page(rows=rows))
+    end(engine, owner, Page(), Ending(Outcome.ERROR, StopReason.ERROR))
+    job = job_of(engine, owner.job_key)
+    assert job.loss_sha256 == hashlib.sha256(rows["loss"].tobytes()).hexdigest()
+
+
+def test_an_attempt_without_a_row_has_no_last_iteration(engine: Engine, owner: Owner) -> None:
+    end(engine, owner, Page(), Ending(Outcome.ERROR, StopReason.ERROR))
+    (attempt,) = attempts_of(engine, owner.job_key)
+    assert (attempt.first_iteration, attempt.last_iteration) == (1, None)
 
 
 def test_the_answer_carries_what_somebody_wants_and_since_when(

@@ -13,7 +13,7 @@ from foundation.settings import Settings
 from models.tables import artifacts, epochs, iterations, jobs, layer_readings
 from services.broker import make_celery, ticket
 from services.database import transaction
-from services.endings import loss_sha256
+from services.closing import loss_sha256
 from services.steering import cancel
 from services.submission import draft_job, submit
 from tests.bookings import attempts_of, job_of

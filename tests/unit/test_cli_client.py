@@ -142,6 +142,12 @@ def test_another_loss_than_the_booked_ones_is_found() -> None:
     assert told.startswith(f"loss_sha256: the book says {'f' * 64}, it is {LOSS_SHA256}")
 
 
+def test_a_book_that_ended_without_a_hash_is_wrong() -> None:
+    right, told = _book([1, 2, 3, 4, 5, 6], 6, None)[1]
+    assert not right
+    assert told.startswith("loss_sha256: none in the book")
+
+
 def test_a_book_that_is_still_written_is_not_judged() -> None:
     with (
         Client("http://127.0.0.1:1") as client,

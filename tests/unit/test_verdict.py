@@ -92,7 +92,7 @@ def test_a_signal_is_told_apart_from_an_exit_code() -> None:
     assert (left.exit_code, left.signal) == (3, None)
 
 
-def test_what_the_book_refuses_has_no_hash() -> None:
+def test_what_the_book_refuses_leaves_the_hash_to_the_book() -> None:
     ending = refused(ValueError("no"), exit_code=None)
     assert (ending.outcome, ending.loss_sha256) == (Outcome.ERROR, None)
     assert ending.error == {"type": "ValueError", "message": "no", "traceback": None}
