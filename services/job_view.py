@@ -36,7 +36,7 @@ class Wait:
 def whole_job(row: Row[Any], attempts: Sequence[Row[Any]], wait: Wait | None) -> Job:
     return Job(
         **_common(row, wait),
-        attempts=[_attempt(each) for each in attempts],
+        attempts=[_attempt(each, row.iteration) for each in attempts],
         error=None if row.error is None else _error(row.error),
     )
 
@@ -53,7 +53,9 @@ def job_item(
         error = _error(row.error) if with_traceback else _error_item(row.error)
     return JobItem(
         **_common(row, wait),
-        attempts=None if attempts is None else [_attempt(each) for each in attempts],
+        attempts=None
+        if attempts is None
+        else [_attempt(each, row.iteration) for each in attempts],
         error=error,
     )
 
@@ -151,8 +153,12 @@ def _summary(row: Row[Any]) -> Summary:
     return Summary(**{name: getattr(row, name) for name in _SUMMARY}, best=best)
 
 
-def _attempt(row: Row[Any]) -> Attempt:
-    return Attempt(**{name: getattr(row, name) for name in Attempt.model_fields})
+def _attempt(row: Row[Any], iteration: int) -> Attempt:
+    """One that is open has reached what its job has; once it ends that is written down."""
+    shown = {name: getattr(row, name) for name in Attempt.model_fields}
+    if row.ended_at is None:
+        shown["last_iteration"] = iteration if iteration >= row.first_iteration else None
+    return Attempt(**shown)
 
 
 def _error(stored: dict[str, Any]) -> JobError:

@@ -103,9 +103,14 @@ SELECT
     attempts.exit_code,
     attempts.signal,
     attempts.first_iteration,
-    attempts.last_iteration
+    CASE
+        WHEN attempts.ended_at IS NOT NULL THEN attempts.last_iteration
+        -- An open one has reached what its job has; null before its first row.
+        WHEN progress.iteration >= attempts.first_iteration THEN progress.iteration
+    END AS last_iteration
 FROM attempts
-JOIN jobs ON jobs.key = attempts.job_key;
+JOIN jobs ON jobs.key = attempts.job_key
+JOIN progress ON progress.job_key = attempts.job_key;
 
 -- One who may read the views and nothing else. A role belongs to the whole server, so it may
 -- be there already; where the migration's account may not make roles, an administrator does.

@@ -57,6 +57,20 @@ def test_a_running_job_tells_how_far_it_is(api: httpx.Client, engine: Engine) ->
     assert attempt["outcome"] is None
 
 
+def test_an_open_attempt_tells_how_far_it_is(api: httpx.Client, engine: Engine) -> None:
+    job_id = submit(api)["id"]
+    crew = Crew(engine)
+    crew.claim()
+    told = []
+    for rows in (None, make_rows([2.0, 1.0, 0.5])):
+        crew.flush(job_id, rows=rows)
+        shown = [get(api, job_id), api.get("/v1/jobs?include=attempts").json()["items"][0]]
+        with transaction(engine) as connection:
+            viewed = connection.scalar(text("SELECT last_iteration FROM v_attempts"))
+        told.append([*(job["attempts"][0]["last_iteration"] for job in shown), viewed])
+    assert told == [[None, None, None], [3, 3, 3]]
+
+
 def test_a_failed_job_tells_why(api: httpx.Client, engine: Engine) -> None:
     job_id = submit(api)["id"]
     crew = Crew(engine)
