@@ -187,6 +187,15 @@ def test_a_cancel_is_heard_whatever_the_training_does(phase: str, tmp_path: Path
     assert not caught.value.retryable
 
 
+def test_progress_shows_the_training_s_batch_while_it_evaluates_and_saves(tmp_path: Path) -> None:
+    _, book = train_spec(SMALL | {"evaluate": {"batch_size": 1}}, tmp_path)
+    evaluating = [where for name, *where in book.all("phase") if name == "evaluate"]
+    assert evaluating[0] == [1, 7]
+    assert evaluating[-1] == [2, 7]
+    places = [where for name, *where in book.all("phase") if name != "load"]
+    assert places == sorted(places)
+
+
 def test_a_training_that_diverges_ends_with_that_row(tmp_path: Path) -> None:
     book = Book()
     spec = SMALL | {"optimizer": {"name": "sgd", "lr": 1e30}, "network": {"name": "mlp"}}

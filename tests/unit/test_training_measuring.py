@@ -2,6 +2,8 @@
 
 import hashlib
 import math
+import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,14 +38,14 @@ def test_an_evaluation_is_scikit_learns(batch_size: int) -> None:
     labels = torch.randint(classes, (100,))
     outputs = torch.randn(100, classes) + 2 * nn.functional.one_hot(labels, classes)
     loss = Loss({"name": "cross_entropy", "label_smoothing": 0.0, "weight": None}, labels, classes)
-    batches: list[int] = []
+    signs: list[None] = []
     measured = evaluate(
         nn.Identity(),
         Split(outputs, labels),
         loss,
         lambda images: images,
         batch_size=batch_size,
-        on_batch=batches.append,
+        alive=lambda: signs.append(None),
     )
     answers = outputs.argmax(1)
     figures = report(measured)
@@ -62,8 +64,7 @@ def test_an_evaluation_is_scikit_learns(batch_size: int) -> None:
         log_loss(labels, probabilities / probabilities.sum(1, keepdim=True)), rel=1e-5
     )
     assert figures["top5_accuracy"] == pytest.approx(top_k_accuracy_score(labels, outputs, k=5))
-    assert batches == list(range(1, math.ceil(100 / batch_size) + 1))
-    assert measured.batches == len(batches)
+    assert measured.batches == len(signs) == math.ceil(100 / batch_size)
 
 
 def test_a_stored_file_is_whole_and_told_by_its_hash(tmp_path: Path) -> None:
@@ -135,6 +136,16 @@ def test_the_first_loss_that_is_not_finite_ends_the_book(bad: float) -> None:
     assert book.table["iteration"].tolist() == [1, 2, 3]
     assert [iteration for iteration, _ in book.all("layers")] == [1, 2, 3]
     assert not caught.value.retryable
+
+
+def test_every_nan_is_booked_with_the_bits_that_its_word_is_read_back_as() -> None:
+    book = Book()
+    born = struct.unpack("<d", bytes.fromhex("000000000000f8ff"))[0]
+    measured = replace(update(born), grad_norm=torch.tensor(born))
+    recorder, state = recorded(book, fail=False, losses=[measured])
+    recorder.deliver(state)
+    for name in ("loss", "grad_norm"):
+        assert book.table[name].tobytes() == struct.pack("<d", float("NaN"))
 
 
 def test_training_may_go_on_after_it_with_one_warning() -> None:

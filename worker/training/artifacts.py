@@ -56,7 +56,7 @@ class Legacy:
             parts.learner.loss,
             parts.data.normalise,
             batch_size=parts.evaluation_batch_size,
-            on_batch=self._pulse.beat,
+            alive=self._pulse.beat,
         )
 
     def _write(self, name: str, kind: str, content: bytes) -> str:

@@ -66,7 +66,7 @@ class EpochEnd:
         self.measured[f"{split}_accuracy"] = measured.accuracy
 
     def _evaluate(self, split: Split) -> Measured:
-        self._pulse.enter(Phase.EVALUATE, self._state.epoch, 0)
+        self._pulse.enter(Phase.EVALUATE, self._state.epoch, self._state.batch)
         parts = self._parts
         return evaluate(
             parts.network,
@@ -74,7 +74,7 @@ class EpochEnd:
             parts.learner.loss,
             parts.data.normalise,
             batch_size=parts.evaluation_batch_size,
-            on_batch=self._pulse.beat,
+            alive=self._pulse.beat,
         )
 
     def row(self, epoch_start: list[Tensor]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from worker.training.data.loading import Split
+from worker.training.data.raw import Alive
 from worker.training.losses import Loss
 
 _TOP = 5
@@ -39,12 +40,12 @@ def evaluate(
     normalise: Normalise,
     *,
     batch_size: int,
-    on_batch: Callable[[int], None],
+    alive: Alive,
 ) -> Measured:
     """Measure `network` on `split` in fp32 whatever it trains in, so that anybody can repeat it.
 
-    The confusion matrix's rows are the true classes, its columns the answers. `on_batch` is told
-    the number of each batch before it is computed, and may raise.
+    The confusion matrix's rows are the true classes, its columns the answers. `alive` is called
+    before each batch is computed, and may raise.
     """
     training = network.training
     network.eval()
@@ -55,7 +56,7 @@ def evaluate(
     answers, batches = [], 0
     for start in range(0, len(split), batch_size):
         batches += 1
-        on_batch(batches)
+        alive()
         labels = split.labels[start : start + batch_size]
         output = network(normalise(split.images[start : start + batch_size]))
         total += loss.part(output, labels, 1.0).double()

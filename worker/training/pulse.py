@@ -10,7 +10,10 @@ _EVERY_SECONDS = 0.5
 
 
 class Pulse:
-    """Knows what the training is doing, and since when; called often, it reports twice a second."""
+    """Knows what the training is doing, and since when; called often, it reports twice a second.
+
+    Epoch and batch are always those of the training, whatever evaluates or saves meanwhile.
+    """
 
     def __init__(self, sink: Sink, signal: StopSignal) -> None:
         self._sink, self._signal = sink, signal
@@ -21,19 +24,17 @@ class Pulse:
 
     def enter(self, phase: Phase, epoch: int, batch: int) -> None:
         """Say what begins now."""
-        self._phase, self._epoch = phase, epoch
+        self._phase, self._epoch, self._batch = phase, epoch, batch
         self._due = 0.0
-        self.beat(batch)
+        self.beat()
 
-    def beat(self, batch: int | None = None) -> None:
+    def beat(self) -> None:
         """Show life.
 
         Raises:
             Cancelled: somebody wants that nothing more is computed.
 
         """
-        if batch is not None:
-            self._batch = batch
         if self._signal.wanted() is Wish.CANCEL:
             raise Cancelled(self.iteration)
         now = time.perf_counter()

@@ -37,7 +37,7 @@ class TrainRequest:
 
     Args:
         job_id: the job's id, as in its paths.
-        spec: the resolved spec.
+        spec: the resolved spec; a whole number may stand where a float is meant.
         plan: the plan's JSON; only shown, the trainer counts for itself.
         attempt: the attempt's number, from 1; a part of the path of every file it writes.
         device: "cpu" or "cuda:N", as this process sees its devices.
@@ -90,7 +90,10 @@ class Sink(Protocol):
         """Take one reading a layer, in the network's order."""
 
     def phase(self, name: str, epoch: int, batch: int) -> None:
-        """Hear that training lives and what it does: load, train, evaluate or save."""
+        """Hear that training lives and what it does: load, train, evaluate or save.
+
+        `epoch` and `batch` say where the training stands, also while it evaluates or saves.
+        """
 
     def checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take a saved checkpoint: iteration, uri, sha256, bytes.
