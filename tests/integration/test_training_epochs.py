@@ -245,6 +245,19 @@ def test_other_precisions_learn_too(precision: str, tmp_path: Path) -> None:
     assert book.epochs[0]["skipped_updates"] in range(3)
 
 
+def test_an_fp16_training_whose_every_forward_pass_overflows_has_diverged(tmp_path: Path) -> None:
+    steep = {"leaky_relu": {"slope": 1e4}}
+    layers = [{"flatten": {}}, {"linear": {"features": 64}}, steep, steep, steep]
+    spec = SMALL | {
+        "network": {"layers": [*layers, {"linear": {"features": 10}}]},
+        "precision": "fp16",
+    }
+    book = Book()
+    with pytest.raises(Diverged):
+        train_spec(spec, tmp_path, book=book)
+    assert len(book.table) == 10
+
+
 def test_no_room_is_told_as_such(tmp_path: Path) -> None:
     # 8 bytes a label: more than a process can address, so nothing is ever allocated.
     dataset = {"name": "synthetic", "shape": [2], "train_samples": 10**17}

@@ -166,6 +166,26 @@ def test_a_skipped_update_is_no_divergence() -> None:
     assert len(book.table) == 2
 
 
+def test_ten_skipped_updates_in_a_row_without_a_finite_loss_are_a_divergence() -> None:
+    book = Book()
+    lost, finite = update(math.nan, skipped=1.0), update(1.0, skipped=1.0)
+    recorder, state = recorded(book, fail=True, losses=[*[lost] * 9, finite, *[lost] * 5])
+    recorder.deliver(state)
+    for _ in range(6):
+        state.iteration += 1
+        recorder.record(state, 10, 0.5, lost)
+    with pytest.raises(Diverged) as caught:
+        recorder.deliver(state)
+    assert caught.value.iteration == len(book.table) == 20
+
+
+def test_skipped_updates_with_finite_losses_never_are() -> None:
+    book = Book()
+    recorder, state = recorded(book, fail=True, losses=[update(1.0, skipped=1.0)] * 30)
+    recorder.deliver(state)
+    assert len(book.table) == 30
+
+
 def test_an_epochs_sums_do_not_depend_on_when_rows_were_delivered() -> None:
     updates = [update(0.1 * number) for number in range(1, 40)]
     whole, state = recorded(Book(), fail=True, losses=updates)

@@ -2,7 +2,7 @@
 
     TrainingError
     ├── Cancelled           somebody wanted it so; nothing more is computed
-    ├── Diverged            a loss is NaN or infinite, and `on_non_finite` is `fail`
+    ├── Diverged            losses are NaN or infinite, and `on_non_finite` is `fail`
     ├── OutOfMemory         the device, or the host, has no room for it
     ├── DeviceMissing       the device that the worker named is not there
     ├── DatasetMissing      neither the file nor the network to fetch it

@@ -4,7 +4,9 @@ Whether a loss is finite is only known when its row arrives here. With `on_non_f
 the first row whose loss is not ends the book: rows and readings after it were computed but are
 not delivered, and Diverged is raised. A checkpoint and an epoch are booked only after a
 delivery, so nothing that stands in the book comes from behind such a row. An fp16 iteration
-whose update the scaler skipped is no divergence, whatever its loss.
+whose update the scaler skipped has harmed no weight and is no divergence: the next may do better.
+MOST_LOST of them in a row without a finite loss are one: a smaller scale mends gradients, but not
+a forward pass that overflows, and the weights would never move again.
 """
 
 import time
@@ -21,6 +23,7 @@ from worker.training.sink import Rows, Sink
 from worker.training.state import LoopState
 
 DELIVER_SECONDS = 0.25
+MOST_LOST = 10
 
 ToReadings = Callable[[Tensor], list[dict[str, Any]]]
 
@@ -60,7 +63,8 @@ class Recorder:
         """Deliver all that was recorded.
 
         Raises:
-            Diverged: after the row of the first loss that is not finite.
+            Diverged: after the row of the first loss that is not finite, or of the last that was
+                waited for a finite one.
 
         """
         drained = self._buffer.take()
@@ -68,7 +72,7 @@ class Recorder:
         if drained is None:
             return
         self._any_delivered = True
-        bad = _first_bad(drained)
+        bad = _first_bad(drained, state)
         if bad is not None and self._fail:
             self._send(drained.rows[: bad + 1])
             last = drained.rows[bad]
@@ -93,9 +97,17 @@ class Recorder:
         self._readings.clear()
 
 
-def _first_bad(drained: Drained) -> int | None:
-    bad = ~np.isfinite(drained.rows["loss"]) & (drained.skipped == 0)
-    return int(bad.argmax()) if bad.any() else None
+def _first_bad(drained: Drained, state: LoopState) -> int | None:
+    odd = ~np.isfinite(drained.rows["loss"])
+    if not odd.any():
+        state.lost_in_a_row = 0
+        return None
+    skipped = drained.skipped != 0
+    for at, (is_odd, is_skipped) in enumerate(zip(odd.tolist(), skipped.tolist(), strict=True)):
+        state.lost_in_a_row = state.lost_in_a_row + 1 if is_odd and is_skipped else 0
+        if (is_odd and not is_skipped) or state.lost_in_a_row >= MOST_LOST:
+            return at
+    return None
 
 
 def _add(state: LoopState, drained: Drained) -> None:

@@ -45,7 +45,8 @@ class LoopState:
     """The loop's memory.
 
     `iteration` counts finished weight updates; `epoch` (from 1) and `batch` (finished batches of
-    it) say where the next one stands. `ending` is why training is to end; None: it goes on.
+    it) say where the next one stands. `lost_in_a_row` counts the newest iterations whose loss is
+    not finite and whose update was skipped. `ending` is why training is to end; None: it goes on.
     """
 
     iteration: int = 0
@@ -58,6 +59,7 @@ class LoopState:
     patience_value: float | None = None
     patience_epoch: int = 0
     measured: dict[str, float | None] = field(default_factory=dict)
+    lost_in_a_row: int = 0
     warned_non_finite: bool = False
     ending: StopReason | None = None
 
