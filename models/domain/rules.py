@@ -7,6 +7,7 @@ from models.domain.arithmetic import Batches
 from models.domain.datasets import FLOAT_BYTES, DatasetFacts
 from models.domain.errors import Breach, SpecInvalid
 from models.domain.network import PlacedNetwork
+from models.domain.network.shapes import written
 from models.domain.spec import JobSpec
 from models.domain.spec.schedule import Cosine
 
@@ -23,6 +24,7 @@ def require_rules(
         *_sampling(spec, facts, batches),
         *_measuring(spec, facts),
         *_training(spec),
+        *_spread(spec, facts, batches, network),
         *_memory(spec, batches, network, limits),
     ]
     if breaches:
@@ -70,6 +72,27 @@ def _training(spec: JobSpec) -> Iterator[Breach]:
         yield Breach(("schedule", "min_lr"), text)
     if spec.device == "cpu" and spec.precision == "fp16":
         yield Breach(("precision",), "fp16 needs a CUDA device: take bf16 or fp32 on a CPU")
+
+
+def _spread(
+    spec: JobSpec, facts: DatasetFacts, batches: Batches, network: PlacedNetwork
+) -> Iterator[Breach]:
+    """A pass of one sample in every batch, the first too; where only the last has one is a warning."""
+    norm = network.thinnest_norm
+    most = spec.micro_batch_size or batches.size
+    if norm is None or (most > 1 and batches.size % most != 1):
+        return
+    which = "every pass" if most == 1 else "the last pass of every batch"
+    text = (
+        f"{which} holds one sample, and {norm.name} gets {written(norm.input_shape)} of it: one "
+        "value a channel has no spread to normalise by"
+    )
+    if facts.train_samples == 1:
+        yield Breach(("dataset",), f"{text}: it needs more than one training sample")
+    elif spec.micro_batch_size and batches.size > 1:
+        yield Breach(("micro_batch_size",), f"{text}: take another size, 2 or more")
+    else:
+        yield Breach(("batch_size",), f"{text}: take 2 or more")
 
 
 def _memory(

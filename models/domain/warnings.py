@@ -65,6 +65,12 @@ def _single_samples(
     norms = [layer.name for layer in network.flat() if layer.kind == "batch_norm"]
     if not norms:
         return
+    thinnest = network.thinnest_norm
+    trouble = (
+        f"{norms[0]} measures its spread over one image"
+        if thinnest is None
+        else f"{thinnest.name} cannot measure a spread of one: training fails there"
+    )
     most = spec.micro_batch_size or batches.size
     for size, which, loc, cure in (
         (most, "every pass holds", _pass_size(spec), "take more"),
@@ -73,7 +79,7 @@ def _single_samples(
         (batches.last_size % most, "an epoch's last pass holds", "batch_size", "set drop_last"),
     ):
         if size == 1:
-            text = f"{which} one sample, and {norms[0]} cannot measure a spread of one: {cure}"
+            text = f"{which} one sample, and {trouble}: {cure}"
             yield PlanWarning(code="last_batch_of_one", loc=(loc,), msg=text)
             return
 

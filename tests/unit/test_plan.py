@@ -191,6 +191,52 @@ def test_what_is_usual_is_not_warned_of(changes: dict[str, Any]) -> None:
     assert codes_of(plan_of(CIFAR, **changes)) == {}
 
 
+THIN = layered(
+    {"flatten": {}}, {"linear": {"features": 8}}, {"batch_norm": {}}, {"linear": {"features": 10}}
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "loc"),
+    [
+        ({"batch_size": 1}, ("batch_size",)),
+        ({"batch_size": 1, "micro_batch_size": 1}, ("batch_size",)),
+        ({"batch_size": 64, "micro_batch_size": 1}, ("micro_batch_size",)),
+        ({"batch_size": 64, "micro_batch_size": 63}, ("micro_batch_size",)),
+        ({"batch_size": "full", "dataset": {"name": "cifar10", "train_samples": 1}}, ("dataset",)),
+    ],
+)
+def test_a_batch_norm_that_gets_one_value_a_channel_of_each_batch_is_refused(
+    changes: dict[str, Any], loc: Place
+) -> None:
+    refusals = refusals_of(CIFAR, network=THIN, **changes)
+    assert list(refusals) == [loc]
+    assert "one sample, and batch_norm1 gets [8]" in refusals[loc]
+
+
+def test_an_image_of_one_pixel_is_one_value_a_channel_too() -> None:
+    pooled = layered({"max_pool": {"size": 32}}, {"batch_norm": {}}, *THIN["layers"])
+    assert "[3, 1, 1]" in refusals_of(CIFAR, network=pooled, batch_size=1)["batch_size",]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"batch_size": 49_999},
+        {"batch_size": 256, "dataset": {"name": "cifar10", "train_samples": 257}},
+        {
+            "batch_size": 64,
+            "micro_batch_size": 32,
+            "dataset": {"name": "cifar10", "train_samples": 64 + 33},
+        },
+    ],
+)
+def test_one_value_a_channel_in_an_epoch_s_last_batch_is_only_warned_of(
+    changes: dict[str, Any],
+) -> None:
+    assert "last_batch_of_one" in codes_of(plan_of(CIFAR, network=THIN, **changes))
+
+
 def test_drop_last_cures_a_last_batch_of_one() -> None:
     cured = plan_of(CIFAR, batch_size=49_999, network=SMALL_CNN, drop_last=True)
     assert "last_batch_of_one" not in codes_of(cured)

@@ -56,6 +56,15 @@ class PlacedNetwork:
         return self.layers[-1].output_shape
 
     @property
+    def thinnest_norm(self) -> PlacedLayer | None:
+        """The first batch_norm that gets one value a channel of each sample, or None.
+
+        Training, it cannot take a single sample: one value has no spread.
+        """
+        norms = (layer for layer in self.flat() if layer.kind == "batch_norm")
+        return next((norm for norm in norms if prod(norm.input_shape[1:]) == 1), None)
+
+    @property
     def activations(self) -> int:
         """Numbers that one sample's forward pass makes: its input and each layer's output."""
         return prod(self.input_shape) + sum(prod(layer.output_shape) for layer in self.flat())
