@@ -77,7 +77,7 @@ def _training(spec: JobSpec) -> Iterator[Breach]:
 def _spread(
     spec: JobSpec, facts: DatasetFacts, batches: Batches, network: PlacedNetwork
 ) -> Iterator[Breach]:
-    """A pass of one sample in every batch, the first too; where only the last has one is a warning."""
+    """A pass of one sample in every batch, so in the first; in the last only is a warning."""
     norm = network.thinnest_norm
     most = spec.micro_batch_size or batches.size
     if norm is None or (most > 1 and batches.size % most != 1):

@@ -53,6 +53,12 @@ def test_an_option_of_another_optimizer_names_those_that_have_it() -> None:
     }
 
 
+@pytest.mark.parametrize("layers", [[], [{"relu": {}}]])
+def test_a_network_is_a_name_or_layers_and_not_both(layers: list[object]) -> None:
+    refusals = refusals_of(DIGITS, network={"name": "mlp", "layers": layers})
+    assert refusals == {("network",): "takes one of name and layers"}
+
+
 def test_what_follows_from_the_input_is_said_to_do_so() -> None:
     layer = {"linear": {"in_features": 64, "features": 10}}
     refusals = refusals_of(DIGITS, network=layered(layer))

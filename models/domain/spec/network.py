@@ -1,8 +1,8 @@
 """The network: one of the named ones, or a list of layers."""
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Discriminator, Tag
+from pydantic import Discriminator, Tag, model_validator
 
 from models.domain.spec.layers import Layers
 from models.domain.spec.part import TAG, Part
@@ -17,6 +17,13 @@ class NamedNetwork(Part):
 
 class LayeredNetwork(Part):
     layers: Layers
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_no_name(cls, value: Any) -> Any:  # noqa: ANN401 - it is not validated yet
+        if isinstance(value, dict) and "name" in value:
+            raise ValueError("takes one of name and layers")
+        return value
 
 
 def _tag(value: object) -> str:
