@@ -116,6 +116,7 @@ def flush(connection: Connection, owner: Owner, page: Page) -> Answer:
         connection, job_key, [(each.iteration, each.readings) for each in page.layers]
     )
     _write_epochs(connection, job_key, page)
+    _update_summary(connection, job_key, page)
     superseded = _write_files(connection, owner, page)
     _write_logs(connection, owner, page, first=crossed.last_line - len(page.logs) + 1)
     write_events(connection, job_key, happenings, first=crossed.last_event - len(happenings) + 1)
@@ -176,14 +177,6 @@ _CHECKPOINT = ("iteration", "uri", "bytes", "sha256")
 _ARTIFACT = ("name", "kind", "uri", "bytes", "sha256")
 _EPOCH = frozenset(epochs.c.keys()) - {"job_key"}
 _SUMMARY = frozenset(summaries.c.keys()) - {"job_key"}
-_LAST_MEASURED = (
-    "train_loss",
-    "train_accuracy",
-    "val_loss",
-    "val_accuracy",
-    "test_loss",
-    "test_accuracy",
-)
 
 
 def _check_unbroken(job_key: int, iterations: Rows) -> None:
@@ -272,17 +265,10 @@ def _write_epochs(connection: Connection, job_key: int, page: Page) -> None:
                 for epoch in page.epochs
             ],
         )
-    values: dict[str, Any] = {
-        name: epoch[name]
-        for epoch in page.epochs
-        for name in _LAST_MEASURED
-        if epoch.get(name) is not None
-    }
-    losses = [epoch["train_loss"] for epoch in page.epochs if epoch.get("train_loss") is not None]
-    if losses:
-        # LEAST passes over nulls, and counts NaN as greater than every number.
-        values["best_loss"] = func.least(summaries.c.best_loss, *losses)
-    values |= {name: value for name, value in page.summary.items() if name in _SUMMARY}
+
+
+def _update_summary(connection: Connection, job_key: int, page: Page) -> None:
+    values = {name: value for name, value in page.summary.items() if name in _SUMMARY}
     if values:
         connection.execute(update(summaries).where(summaries.c.job_key == job_key).values(**values))
 

@@ -1,5 +1,6 @@
 """Going back: what an attempt wrote after iteration k leaves the book, and the book says so."""
 
+import math
 from typing import Any
 
 from sqlalchemy import Connection, case, delete, func, select, update
@@ -123,8 +124,12 @@ def _restore_summary(connection: Connection, job_key: int, to_iteration: int) ->
             .scalar_subquery()
         )
 
+    # A loss that is not finite is the best of nothing; PostgreSQL's NaN is above infinity.
+    finite = func.abs(epochs.c.train_loss) < math.inf
     smallest = (
-        select(func.min(epochs.c.train_loss)).where(epochs.c.job_key == job_key).scalar_subquery()
+        select(func.min(epochs.c.train_loss))
+        .where(epochs.c.job_key == job_key, finite)
+        .scalar_subquery()
     )
     stays = summaries.c.best_iteration <= to_iteration
     connection.execute(

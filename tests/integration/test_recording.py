@@ -141,12 +141,12 @@ def test_a_page_holds_epochs_layers_files_logs_and_events(engine: Engine, owner:
         artifacts=[{"name": "a", "kind": "k", "uri": "u", "sha256": "s", "bytes": 3}],
         logs=[LogLine("stdout", "one"), LogLine("stderr", "two")],
         happenings=[Happening("warning", 1, {"message": "mi\x00nd", "data": {"x": math.nan}})],
-        summary={"test_accuracy": 0.9, "unknown": 1},
+        summary={"best_loss": 0.5, "test_accuracy": 0.9, "test_loss": math.nan, "unknown": 1},
         attempt={"pid": 7, "environment": {"torch": "2"}},
     )
     write(engine, owner, page)
     job = job_of(engine, owner.job_key)
-    assert job.best_loss == job.train_loss == epoch_of(1)["train_loss"]
+    assert job.best_loss == 0.5
     assert (job.test_accuracy, job.val_loss) == (0.9, None)
     assert math.isnan(job.test_loss)
     with transaction(engine) as connection:
@@ -394,6 +394,23 @@ def test_a_rewind_leaves_what_was_there_at_that_iteration(
     )
     event = events_of(engine, owner.job_key)[-1]
     assert (event.type, event.data) == ("rewound", {"from": 30, "to": to})
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_is_never_the_best(
+    engine: Engine, owner: Owner, bad: float
+) -> None:
+    page = Page(rows=make_rows(1, BATCHES), epochs=[epoch_of(1) | {"train_loss": bad}])
+    write(engine, owner, page)
+    assert job_of(engine, owner.job_key).best_loss is None
+    with transaction(engine) as connection:
+        rewind(connection, owner.job_key, owner.attempt, BATCHES)
+    assert job_of(engine, owner.job_key).best_loss is None
+    more = Page(rows=make_rows(BATCHES + 1, BATCHES), epochs=[epoch_of(2)])
+    write(engine, owner, more)
+    with transaction(engine) as connection:
+        rewind(connection, owner.job_key, owner.attempt, 2 * BATCHES)
+    assert job_of(engine, owner.job_key).best_loss == epoch_of(2)["train_loss"]
 
 
 def test_a_rewind_is_fenced(engine: Engine, owner: Owner) -> None:
