@@ -7,6 +7,7 @@ from sqlalchemy import Connection, Engine, create_engine, make_url
 from sqlalchemy.engine import URL
 
 from foundation.settings import DatabaseSettings
+from services.jsonb import write_json
 
 # How long TCP may wait for an answer to what was sent before the connection counts as lost.
 TCP_USER_TIMEOUT_MILLISECONDS = 10_000
@@ -53,6 +54,7 @@ def make_engine(
         driver_url(settings),
         pool_size=settings.pool_size,
         max_overflow=0,
+        json_serializer=write_json,
         pool_timeout=settings.connect_timeout_seconds,
         # A connection that a restarted server closed is found at checkout, not in a request.
         pool_pre_ping=True,

@@ -3,20 +3,21 @@
 from uuid import UUID
 
 import fsspec
-from sqlalchemy import Connection, delete
+from sqlalchemy import Connection, delete, select
 
 from foundation.logging import get_logger
 from models.domain.errors import MoveForbidden
 from models.domain.lifecycle import FINISHED
 from models.tables import iterations, jobs, layer_readings, logs
 from services.closing import allow_long_statements
+from services.editing import write_edits
 from services.steering import lock
 
 log = get_logger("services")
 
 
 def delete_job(connection: Connection, job_id: UUID) -> None:
-    """Delete all rows of a finished job.
+    """Delete all rows of a finished job; its children have no parent from then on.
 
     Its files go by `delete_files`, once this is committed: a rollback could not bring them back.
 
@@ -33,6 +34,15 @@ def delete_job(connection: Connection, job_id: UUID) -> None:
     for table in (iterations, layer_readings, logs):
         connection.execute(delete(table).where(table.c.job_key == key))
     connection.execute(delete(jobs).where(jobs.c.key == key))
+    # After it: a submit that names this parent holds its row, so its child is seen by now.
+    _orphan(connection, job_id)
+
+
+def _orphan(connection: Connection, parent: UUID) -> None:
+    """A spec whose parent is gone would be refused, and a job's spec is there to POST again."""
+    children = select(jobs.c.key).where(jobs.c.parent == parent).order_by(jobs.c.key)
+    for key in connection.scalars(children).all():
+        write_edits(connection, key, {"parent": str(parent)}, {"parent": None})
 
 
 def delete_files(artifacts_url: str, job_id: UUID | str) -> None:

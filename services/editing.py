@@ -1,8 +1,11 @@
 """Changing what may be changed of a job that is there: a JSON merge patch (RFC 7396)."""
 
+from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, cast, select, update
+from sqlalchemy.dialects.postgresql import JSONB
 
 from models.domain.errors import MoveForbidden
 from models.domain.lifecycle import State
@@ -32,10 +35,21 @@ def edit(connection: Connection, job_id: UUID, patch: object) -> None:
         return
     if "priority" in changed and state not in PRIORITY_MATTERS:
         raise MoveForbidden(str(job_id), state, "change the priority of")
-    connection.execute(update(jobs).where(jobs.c.key == key).values(**changed))
+    write_edits(connection, key, before, changed)
+
+
+def write_edits(
+    connection: Connection, job_key: int, before: Mapping[str, Any], changed: Mapping[str, Any]
+) -> None:
+    """Change what a job has as columns and in its spec, in both, with an event for each.
+
+    So the spec, POSTed again, makes the job as it is now.
+    """
+    spec = jobs.c.spec.op("||", return_type=JSONB())(cast(dict(changed), JSONB))
+    connection.execute(update(jobs).where(jobs.c.key == job_key).values(**changed, spec=spec))
     add_events(
         connection,
-        key,
+        job_key,
         [
             Happening("edited", None, {"field": name, "from": before[name], "to": value})
             for name, value in changed.items()

@@ -1,8 +1,15 @@
-"""Values as JSONB can hold them: it knows no NaN, no infinity and no NUL."""
+"""Values as JSONB can hold them: it knows no NaN, no infinity, no NUL, and no exponents."""
 
+import json
 import math
+import re
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
+
+# A whole string, so that what looks like a number in it stays; or a number of 1e16 and above,
+# which Python writes with an exponent and which has no fraction.
+_TEXT_OR_LARGE = re.compile(r'"(?:[^"\\]|\\.)*"|-?[0-9.]+e\+[0-9]+')
 
 
 def storable(value: Any) -> Any:  # noqa: ANN401 - any JSON value
@@ -16,6 +23,21 @@ def storable(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     if isinstance(value, (list, tuple)):
         return [storable(each) for each in value]
     return value
+
+
+def write_json(value: object) -> str:
+    """JSON whose floats are still floats once JSONB has kept them.
+
+    JSONB keeps 1e30 as its 31 digits, which read back as an integer; with `.0` behind them it
+    keeps that too.
+    """
+    written = json.dumps(value)
+    return _TEXT_OR_LARGE.sub(_in_digits, written) if "e+" in written else written
+
+
+def _in_digits(found: re.Match[str]) -> str:
+    token = found[0]
+    return token if token.startswith('"') else f"{Decimal(token):f}.0"
 
 
 def storable_text(value: str) -> str:

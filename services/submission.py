@@ -81,7 +81,7 @@ def submit(connection: Connection, drafts: Sequence[Draft]) -> list[Job]:
         SpecInvalid: a `parent` does not exist.
 
     """
-    _check_parents(connection, drafts)
+    _check_parents(connection, drafts, hold=True)
     ids = [new_id() for _ in drafts]
     same = {sha256: _same_as(connection, sha256) for sha256 in {draft.sha256 for draft in drafts}}
     keys = (
@@ -105,7 +105,13 @@ def submit(connection: Connection, drafts: Sequence[Draft]) -> list[Job]:
 
 
 def show_plan(connection: Connection, draft: Draft) -> dict[str, Any]:
-    """The plan as the API shows it: with the ids of jobs that have the same `spec_sha256`."""
+    """The plan as the API shows it: with the ids of jobs that have the same `spec_sha256`.
+
+    Raises:
+        SpecInvalid: the `parent` does not exist.
+
+    """
+    _check_parents(connection, [draft], hold=False)
     return {**draft.plan.model_dump(mode="json"), "same_as": _same_as(connection, draft.sha256)}
 
 
@@ -127,11 +133,15 @@ def _items(raw: object) -> list[object]:
     return items
 
 
-def _check_parents(connection: Connection, drafts: Sequence[Draft]) -> None:
+def _check_parents(connection: Connection, drafts: Sequence[Draft], *, hold: bool) -> None:
+    """Refuse parents that are not there; those held can't be deleted before their children are."""
     wanted = {UUID(draft.spec.parent) for draft in drafts if draft.spec.parent is not None}
     if not wanted:
         return
-    known = set(connection.execute(select(jobs.c.id).where(jobs.c.id.in_(wanted))).scalars())
+    found = select(jobs.c.id).where(jobs.c.id.in_(wanted)).order_by(jobs.c.key)
+    if hold:
+        found = found.with_for_update(read=True, key_share=True)
+    known = set(connection.scalars(found))
     breaches = [
         Breach((*draft.loc, "parent"), "there is no such job")
         for draft in drafts

@@ -43,6 +43,8 @@ CREATE TABLE jobs (
     CONSTRAINT uq_jobs_id UNIQUE (id)
 );
 
+CREATE INDEX ix_jobs_parent ON jobs (parent) WHERE parent IS NOT NULL;
+
 CREATE INDEX ix_jobs_project_key ON jobs (project, key);
 
 CREATE INDEX ix_jobs_spec_sha256 ON jobs (spec_sha256);

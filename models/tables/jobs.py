@@ -70,6 +70,8 @@ Index(
 Index("ix_jobs_project_key", jobs.c.project, jobs.c.key)
 Index("ix_jobs_state_key", jobs.c.state, jobs.c.key)
 Index("ix_jobs_spec_sha256", jobs.c.spec_sha256)
+# A deletion looks for children; most jobs have no parent.
+Index("ix_jobs_parent", jobs.c.parent, postgresql_where=text("parent IS NOT NULL"))
 
 progress = Table(
     "progress",

@@ -1,17 +1,21 @@
 """DELETE /v1/jobs/{id}."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, func, select, text
 
 from foundation.ids import new_id
 from foundation.settings import Settings
 from models.tables import metadata
 from services.database import transaction
 from services.recording import LayerReading, LogLine, Page
-from tests.submitted import Crew, Json, submit
+from services.submission import draft_job
+from services.submission import submit as submit_drafts
+from tests.submitted import Crew, Json, events_of, get, spec_of, submit
+from tests.waiting import wait_until
 from tests.written import make_rows
 
 NORMS = {"error_norm": 1.0, "grad_norm": 1.0, "weight_norm": 1.0, "update_ratio": 1.0}
@@ -95,13 +99,47 @@ def test_a_cancelled_job_without_files_can_go(api: httpx.Client) -> None:
     assert api.delete(f"/v1/jobs/{job_id}").status_code == httpx.codes.NO_CONTENT
 
 
-def test_a_parent_can_go_before_its_child(api: httpx.Client) -> None:
-    parent = submit(api)["id"]
-    child = submit(api, parent=parent)["id"]
-    api.post(f"/v1/jobs/{parent}/cancel")
-    assert api.delete(f"/v1/jobs/{parent}").status_code == httpx.codes.NO_CONTENT
-    assert api.get(f"/v1/jobs/{child}").json()["parent"] == parent
-
-
 def test_a_job_that_never_was_is_missing(api: httpx.Client) -> None:
     assert api.delete(f"/v1/jobs/{new_id()}").status_code == httpx.codes.NOT_FOUND
+
+
+def test_children_of_a_deleted_job_have_no_parent_and_can_be_posted_again(
+    api: httpx.Client,
+) -> None:
+    parent = submit(api)["id"]
+    child = submit(api, parent=parent)
+    api.post(f"/v1/jobs/{parent}/cancel")
+    assert api.delete(f"/v1/jobs/{parent}").status_code == httpx.codes.NO_CONTENT
+    now = get(api, child["id"])
+    assert (now["parent"], now["spec"]["parent"]) == (None, None)
+    assert now["spec_sha256"] == child["spec_sha256"]
+    assert events_of(api, child["id"])[-1]["data"] == {
+        "field": "parent",
+        "from": parent,
+        "to": None,
+    }
+    assert api.post("/v1/jobs", json=now["spec"]).status_code == httpx.codes.CREATED
+
+
+def test_a_deletion_waits_for_a_submit_that_names_the_job_as_parent(
+    api: httpx.Client, engine: Engine, settings: Settings
+) -> None:
+    parent = submit(api)["id"]
+    api.post(f"/v1/jobs/{parent}/cancel")
+    draft = draft_job(spec_of(parent=parent), settings.limits)
+    with ThreadPoolExecutor(1) as other:
+        with transaction(engine) as connection:
+            (child,) = submit_drafts(connection, [draft])
+            deleted = other.submit(api.delete, f"/v1/jobs/{parent}")
+            wait_until(lambda: _somebody_waits(engine), 10, "the deletion to wait")
+        assert deleted.result().status_code == httpx.codes.NO_CONTENT
+    assert get(api, str(child.id))["parent"] is None
+
+
+def _somebody_waits(engine: Engine) -> bool:
+    waiting = text(
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    with transaction(engine) as connection:
+        return bool(connection.scalar(waiting))

@@ -2,8 +2,9 @@
 
 import httpx
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
+from services.database import transaction
 from tests.submitted import Crew, Json, events_of, get, submit
 
 
@@ -25,11 +26,19 @@ def test_name_notes_tags_and_priority_change_with_an_event_each(api: httpx.Clien
     assert get(api, job_id) == job
 
 
-def test_the_spec_stays_as_it_was_submitted(api: httpx.Client) -> None:
-    before = submit(api, name="old")
-    after = patch(api, before["id"], {"name": "new"}).json()
-    assert after["spec"] == before["spec"]
+def test_the_spec_posted_again_makes_the_job_as_it_is_now(
+    api: httpx.Client, engine: Engine
+) -> None:
+    before = submit(api, name="old", tags={"a": "b"})
+    change = {"name": "new", "notes": "n", "tags": {"c": "d"}, "priority": 7}
+    after = patch(api, before["id"], change).json()
+    assert after["spec"] == before["spec"] | change | {"tags": {"a": "b", "c": "d"}}
     assert after["spec_sha256"] == before["spec_sha256"]
+    again = api.post("/v1/jobs", json=after["spec"]).json()
+    assert all(again[name] == after[name] for name in change)
+    with transaction(engine) as connection:
+        found = text("SELECT spec ->> 'name' FROM v_jobs ORDER BY job LIMIT 1")
+        assert connection.scalar(found) == "new"
 
 
 def test_null_gives_the_default_again(api: httpx.Client) -> None:

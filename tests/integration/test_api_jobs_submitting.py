@@ -3,12 +3,13 @@
 from uuid import UUID
 
 import httpx
+import pytest
 from sqlalchemy import Engine, func, select
 
 from foundation.ids import new_id
 from models.tables import jobs
 from services.database import transaction
-from tests.submitted import Json, events_of, spec_of, submit
+from tests.submitted import Crew, Json, events_of, get, spec_of, submit
 
 
 def stored(engine: Engine) -> int:
@@ -72,6 +73,32 @@ def test_the_spec_of_a_job_has_every_default_and_is_the_same_training_again(
 def test_a_job_may_name_a_parent_that_exists(api: httpx.Client) -> None:
     parent = submit(api)["id"]
     assert submit(api, parent=parent)["parent"] == parent
+
+
+def test_a_plan_refuses_a_parent_that_does_not_exist_too(api: httpx.Client) -> None:
+    answer = api.post("/v1/plan", json=spec_of(parent=str(new_id())))
+    assert answer.status_code == httpx.codes.UNPROCESSABLE_ENTITY
+    assert answer.json()["errors"] == [{"loc": ["parent"], "msg": "there is no such job"}]
+    parent = submit(api)["id"]
+    assert api.post("/v1/plan", json=spec_of(parent=parent)).status_code == httpx.codes.OK
+
+
+@pytest.mark.parametrize("number", [1e16, 1e30, 1.2345678901234567e22, 1.7e308, 1e-300, 3.0])
+def test_a_float_of_a_spec_comes_back_as_the_same_float(
+    api: httpx.Client, engine: Engine, number: float
+) -> None:
+    notes = r'1e+30 "2e+30" \ 3e+30'
+    optimizer = {"name": "sgd", "lr": number}
+    job = submit(api, optimizer=optimizer, notes=notes)
+    for spec in (job["spec"], get(api, job["id"])["spec"], _claimed_spec(engine)):
+        found = spec["optimizer"]["lr"]
+        assert (type(found), found) == (float, number)
+        assert spec["notes"] == notes
+
+
+def _claimed_spec(engine: Engine) -> Json:
+    crew = Crew(engine)
+    return crew.claims[str(crew.claim())].spec
 
 
 def test_a_parent_that_does_not_exist_is_refused(api: httpx.Client, engine: Engine) -> None:
