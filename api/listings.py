@@ -43,11 +43,10 @@ async def job_listing(
 JobListing = Annotated[Listing, Depends(job_listing)]
 
 
-def _tag(text: str) -> tuple[str, str]:
-    key, colon, value = text.partition(":")
-    if not colon:
+def _tag(text: str) -> str:
+    if ":" not in text:
         raise QueryInvalid([Breach(("query", "tag"), "a tag is asked for as key:value")])
-    return key, value
+    return text
 
 
 def _part(name: str) -> Part:

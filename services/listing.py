@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select
+from sqlalchemy import Connection, Select, false, or_
 
 from models.domain.errors import CursorInvalid
 from models.domain.lifecycle import State
@@ -13,6 +13,8 @@ from models.tables import jobs
 from services.cursors import decode_cursor, encode_cursor, list_name
 from services.jobs import Part, job_items, select_jobs
 
+LONGEST_KEY = 200
+
 
 @dataclass(frozen=True, slots=True)
 class Listing:
@@ -20,7 +22,7 @@ class Listing:
 
     Attributes:
         states: any of these; all where there is none.
-        tags: each of these pairs.
+        tags: each of these, "key:value"; where there are more colons, either part may hold them.
         newest_first: by `created_at`, downwards.
         parts: what the items hold beside what they always hold.
 
@@ -28,7 +30,7 @@ class Listing:
 
     project: str | None = None
     states: Sequence[State] = ()
-    tags: Sequence[tuple[str, str]] = ()
+    tags: Sequence[str] = ()
     newest_first: bool = True
     parts: frozenset[Part] = frozenset()
 
@@ -67,9 +69,15 @@ def _selected(listing: Listing) -> Select[Any]:
         query = query.where(jobs.c.project == listing.project)
     if listing.states:
         query = query.where(jobs.c.state.in_(listing.states))
-    for key, value in listing.tags:
-        query = query.where(jobs.c.tags.contains({key: value}))
+    for tag in listing.tags:
+        query = query.where(or_(false(), *(jobs.c.tags.contains(pair) for pair in _readings(tag))))
     return query.order_by(jobs.c.key.desc() if listing.newest_first else jobs.c.key)
+
+
+def _readings(tag: str) -> list[dict[str, str]]:
+    """Every pair that "key:value" may stand for; a key has a length that bounds them."""
+    colons = [place for place, character in enumerate(tag[: LONGEST_KEY + 1]) if character == ":"]
+    return [{tag[:place]: tag[place + 1 :]} for place in colons]
 
 
 def _position(listing: Listing, cursor: str) -> int:

@@ -49,6 +49,13 @@ def test_pages_hold_every_job_once(api: httpx.Client, order_by: str) -> None:
     assert seen == (made if order_by == "created_at" else made[::-1])
 
 
+def test_a_tag_is_found_whichever_part_of_it_holds_a_colon(api: httpx.Client) -> None:
+    submit(api, name="key", tags={"a:b": "c"})
+    submit(api, name="value", tags={"a": "b:c"})
+    submit(api, name="neither", tags={"a": "b"})
+    assert names(api, tag="a:b:c") == ["value", "key"]
+
+
 def test_jobs_are_found_by_project_state_and_tags(api: httpx.Client, engine: Engine) -> None:
     submit(api, name="a", project="one", tags={"team": "vision", "at": "10:30"})
     submit(api, name="b", project="two", tags={"team": "vision"})
@@ -61,6 +68,7 @@ def test_jobs_are_found_by_project_state_and_tags(api: httpx.Client, engine: Eng
     assert names(api, tag="team:vision") == ["b", "a"]
     assert names(api, tag=["team:vision", "at:10:30"]) == ["a"]
     assert names(api, tag=["team:vision", "team:speech"]) == []
+    assert names(api, tag=":" * 5000) == []
     assert names(api, project="two", tag="team:vision", state="queued") == ["b"]
 
 
