@@ -56,7 +56,5 @@ def reached(job_key: int) -> ColumnElement[int | None]:
 
     Null where it has booked none, which the job's own counter can't tell.
     """
-    iteration = (
-        select(progress.c.iteration).where(progress.c.job_key == job_key).scalar_subquery()
-    )
+    iteration = select(progress.c.iteration).where(progress.c.job_key == job_key).scalar_subquery()
     return case((iteration >= attempts.c.first_iteration, iteration))

@@ -53,9 +53,7 @@ def job_item(
         error = _error(row.error) if with_traceback else _error_item(row.error)
     return JobItem(
         **_common(row, wait),
-        attempts=None
-        if attempts is None
-        else [_attempt(each, row.iteration) for each in attempts],
+        attempts=None if attempts is None else [_attempt(each, row.iteration) for each in attempts],
         error=error,
     )
 

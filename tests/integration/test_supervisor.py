@@ -18,8 +18,8 @@ from foundation.settings import DatabaseSettings, Settings
 from models.domain.lifecycle import Wish
 from models.tables import iterations, logs, progress
 from services.claims import Slot, claim
-from services.database import make_engine, transaction
 from services.closing import loss_sha256
+from services.database import make_engine, transaction
 from tests.bookings import attempts_of, book_job, events_of, job_of
 from tests.pretenders import BATCHES, make_rows
 from tests.severed import severed_way

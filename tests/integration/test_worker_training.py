@@ -12,8 +12,8 @@ from sqlalchemy import Engine, Row, func, select
 from foundation.settings import Settings
 from models.tables import artifacts, epochs, iterations, jobs, layer_readings
 from services.broker import make_celery, ticket
-from services.database import transaction
 from services.closing import loss_sha256
+from services.database import transaction
 from services.steering import cancel
 from services.submission import draft_job, submit
 from tests.bookings import attempts_of, job_of
