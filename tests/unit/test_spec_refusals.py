@@ -54,9 +54,10 @@ def test_an_option_of_another_optimizer_names_those_that_have_it() -> None:
 
 
 @pytest.mark.parametrize("layers", [[], [{"relu": {}}]])
-def test_a_network_is_a_name_or_layers_and_not_both(layers: list[object]) -> None:
+def test_a_network_with_both_name_and_layers_is_told_in_words(layers: list[object]) -> None:
     refusals = refusals_of(DIGITS, network={"name": "mlp", "layers": layers})
-    assert refusals == {("network",): "takes one of name and layers"}
+    message = refusals["network", "name"]
+    assert message == "unknown field name: it belongs to a named network"
 
 
 def test_what_follows_from_the_input_is_said_to_do_so() -> None:

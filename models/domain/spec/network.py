@@ -1,8 +1,8 @@
 """The network: one of the named ones, or a list of layers."""
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
-from pydantic import Discriminator, Tag, model_validator
+from pydantic import Discriminator, Tag
 
 from models.domain.spec.layers import Layers
 from models.domain.spec.part import TAG, Part
@@ -18,21 +18,14 @@ class NamedNetwork(Part):
 class LayeredNetwork(Part):
     layers: Layers
 
-    @model_validator(mode="before")
-    @classmethod
-    def _has_no_name(cls, value: Any) -> Any:  # noqa: ANN401 - it is not validated yet
-        if isinstance(value, dict) and "name" in value:
-            raise ValueError("takes one of name and layers")
-        return value
-
 
 def _tag(value: object) -> str:
     layered = "layers" in value if isinstance(value, dict) else isinstance(value, LayeredNetwork)
-    return TAG + ("layered_network" if layered else "named_network")
+    return TAG + ("a list of layers" if layered else "a named network")
 
 
 NetworkSpec = Annotated[
-    Annotated[NamedNetwork, Tag("\0named_network")]
-    | Annotated[LayeredNetwork, Tag("\0layered_network")],
+    Annotated[NamedNetwork, Tag("\0a named network")]
+    | Annotated[LayeredNetwork, Tag("\0a list of layers")],
     Discriminator(_tag),
 ]
