@@ -12,9 +12,7 @@ import numpy as np
 from psycopg import sql
 from sqlalchemy import Connection
 
-Rows = np.ndarray[Any, np.dtype[np.void]]
-"""A structured array with the fields iteration, epoch, batch, samples, loss, lr, seconds,
-grad_norm and has_grad_norm, in iteration order."""
+from models.rows import Rows
 
 HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 TRAILER = b"\xff\xff"

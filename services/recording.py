@@ -16,9 +16,10 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from models.domain.errors import FenceLost
 from models.domain.lifecycle import Phase, Wish
+from models.rows import Rows
 from models.tables import artifacts, attempts, checkpoints, epochs, logs, progress, summaries
 from services.claims import database_session
-from services.copying import Rows, copy_layer_readings, copy_rows
+from services.copying import copy_layer_readings, copy_rows
 from services.lifecycle import Happening, write_events
 
 Record = Mapping[str, Any]

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from models.domain.lifecycle import StopReason, Wish
+from models.rows import ROW_DTYPE, Rows
 from worker.training.errors import Cancelled, Diverged, OutOfMemory
-from worker.training.sink import ROW_DTYPE, Ended, Rows, Sink, StopSignal, TrainRequest
+from worker.training.sink import Ended, Sink, StopSignal, TrainRequest
 
 BATCHES = 10
 

@@ -7,8 +7,8 @@ import httpx
 from sqlalchemy import Engine
 
 from models.domain.lifecycle import Outcome, StopReason
+from models.rows import Rows
 from services.claims import Claim, Slot, claim
-from services.copying import Rows
 from services.database import transaction
 from services.endings import Ending, end_attempt
 from services.fleet import Worker, heartbeat

@@ -8,7 +8,8 @@ import numpy as np
 
 from models.domain.lifecycle import Wish
 from models.domain.spec import parse_spec, resolve
-from worker.training.sink import ROW_DTYPE, Ended, Rows, TrainRequest
+from models.rows import ROW_DTYPE, Rows
+from worker.training.sink import Ended, TrainRequest
 from worker.training.trainer import train
 
 SMALL: dict[str, Any] = {

@@ -9,8 +9,9 @@ from psycopg.types.json import Json
 from sqlalchemy import Connection, Engine, insert, text, update
 
 from foundation.ids import new_id
+from models.rows import Rows
 from models.tables import events, jobs, progress, summaries
-from services.copying import Rows, copy_rows
+from services.copying import copy_rows
 from services.database import transaction
 
 ROW = np.dtype(

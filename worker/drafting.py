@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from models.domain.lifecycle import Phase
+from models.rows import Rows
 from services.lifecycle import Happening
 from services.recording import LayerReading, LogLine, Page
-from worker.wire import Delivery, Kind, Rows
+from worker.wire import Delivery, Kind
 
 PACE_SECONDS = 10.0
 """Iterations a second are counted over so much time."""

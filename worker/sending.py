@@ -4,7 +4,8 @@ import threading
 from multiprocessing.connection import Connection
 from typing import Any
 
-from worker.wire import Kind, Rows, encode, encode_rows
+from models.rows import Rows
+from worker.wire import Kind, encode, encode_rows
 
 
 class PipeSink:

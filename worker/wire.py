@@ -12,9 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from models.domain.lifecycle import Wish
-from worker.training.sink import ROW_DTYPE
-
-Rows = np.ndarray[Any, np.dtype[np.void]]
+from models.rows import ROW_DTYPE, Rows
 
 PING = b"."
 MOST_ROWS_A_FRAME = 8_192

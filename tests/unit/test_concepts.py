@@ -13,8 +13,9 @@ import pytest
 from models.domain.lifecycle import Wish
 from models.domain.plan import Plan, make_plan
 from models.domain.spec import parse_spec, resolve
+from models.rows import Rows
 from tests.architecture.sources import ROOT
-from worker.training.sink import Rows, TrainRequest
+from worker.training.sink import TrainRequest
 from worker.training.trainer import train
 
 PAGE = (ROOT / "docs" / "concepts.md").read_text()

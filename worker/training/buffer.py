@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from worker.training.sink import ROW_DTYPE, Rows
+from models.rows import ROW_DTYPE, Rows
 
 LOSS, CORRECT, GRAD_NORM, SKIPPED = range(4)
 _COLUMNS = 4

@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from models.rows import Rows
 from worker.training.buffer import Drained, ScalarBuffer
 from worker.training.errors import Diverged
 from worker.training.learner import Update
-from worker.training.sink import Rows, Sink
+from worker.training.sink import Sink
 from worker.training.state import LoopState
 
 DELIVER_SECONDS = 0.25

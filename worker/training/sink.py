@@ -8,27 +8,8 @@ After the last row of a job that diverged nothing follows.
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from models.domain.lifecycle import StopReason, Wish
-
-ROW_DTYPE = np.dtype(
-    [
-        ("iteration", "<i8"),
-        ("epoch", "<i4"),
-        ("batch", "<i4"),
-        ("samples", "<i4"),
-        ("loss", "<f8"),
-        ("lr", "<f8"),
-        ("grad_norm", "<f8"),
-        ("has_grad_norm", "?"),
-        ("seconds", "<f8"),
-    ]
-)
-"""One iteration. `grad_norm` counts only where `has_grad_norm` is set: NaN is a norm too."""
-
-Rows = npt.NDArray[np.void]
+from models.rows import Rows
 
 
 @dataclass(frozen=True, slots=True)
