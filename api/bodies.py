@@ -6,7 +6,8 @@ from typing import Annotated
 import orjson
 from fastapi import Depends, Request
 
-from models.domain.errors import Breach, GradbookError, Invalid
+from api.culprits import find_culprits
+from models.domain.errors import Breach, Invalid
 
 JSON_TYPES = frozenset({"application/json"})
 PATCH_TYPES = frozenset({"application/json", "application/merge-patch+json"})
@@ -16,24 +17,21 @@ PATCH_TYPES = frozenset({"application/json", "application/merge-patch+json"})
 DRAINED = 8
 
 
-class BodyTooLarge(GradbookError):
+class BodyTooLarge(Invalid):
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
-        super().__init__(f"a body may hold at most {limit_bytes:,} bytes")
+        super().__init__([Breach((), f"a body may hold at most {limit_bytes:,} bytes")])
 
 
-class ContentTypeUnsupported(GradbookError):
-    def __init__(self, found: str, allowed: frozenset[str]) -> None:
+class ContentTypeUnsupported(Invalid):
+    def __init__(self, found: str, allowed: frozenset[str], header: str = "content-type") -> None:
         self.found, self.allowed = found, allowed
         words = " or ".join(sorted(allowed))
-        super().__init__(f"the body's content type is {found[:100]!r}; send {words}")
+        super().__init__([Breach(("header", header), f"the body is {found[:100]!r}; send {words}")])
 
 
 class BodyMalformed(Invalid):
     """It is no JSON, or JSON that no spec could be."""
-
-    def __init__(self, msg: str, loc: tuple[str | int, ...] = ()) -> None:
-        super().__init__([Breach(loc, msg)])
 
 
 async def read_body(request: Request, allowed: frozenset[str]) -> bytes:
@@ -72,10 +70,11 @@ def parse_json(body: bytes) -> object:
         parsed: object = orjson.loads(body)
         # orjson is strict and bounds the nesting, but of a name given twice it keeps the last.
         json.loads(body, object_pairs_hook=_refuse_twins)
-    except orjson.JSONDecodeError as error:
-        raise BodyMalformed(f"not JSON: {error}") from None
-    except (RecursionError, ValueError):
-        raise BodyMalformed("nested too deep, or a number too long") from None
+    except ValueError as error:
+        breaches = find_culprits(body) or [Breach((), f"not JSON: {error}")]
+        raise BodyMalformed(breaches) from None
+    except RecursionError:
+        raise BodyMalformed([Breach((), "nested too deep")]) from None
     return parsed
 
 
@@ -92,11 +91,8 @@ PatchBytes = Annotated[bytes, Depends(patch_bytes)]
 
 
 def _refuse_twins(pairs: list[tuple[str, object]]) -> None:
-    seen = set()
-    for name, _ in pairs:
-        if name in seen:
-            raise BodyMalformed(f"the name {name[:100]!r} stands twice in one object")
-        seen.add(name)
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise ValueError("a name stands twice in one object")
 
 
 def _check_content_type(request: Request, allowed: frozenset[str]) -> None:
@@ -108,4 +104,4 @@ def _check_content_type(request: Request, allowed: frozenset[str]) -> None:
         raise ContentTypeUnsupported(declared, allowed)
     coding = request.headers.get("content-encoding", "identity").lower()
     if coding != "identity":
-        raise ContentTypeUnsupported(f"{declared} in {coding}", allowed)
+        raise ContentTypeUnsupported(f"{declared} in {coding}", allowed, "content-encoding")

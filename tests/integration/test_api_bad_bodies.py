@@ -41,6 +41,7 @@ BROKEN = {
     "200 brackets": spec_with(b"[" * 200 + b"]" * 200),
     "a name twice": GOOD[:-1] + b', "epochs": 5}',
     "a name twice, deep inside": spec_with(b'{"a": [{"b": 1, "b": 2}]}'),
+    "a name twice that cannot be written": rb'{"\ud800": 1, "\ud800": 2}',
     "no UTF-8": spec_with(b'"\xff\xfe"'),
     "UTF-16": json.dumps(spec_of()).encode("utf-16"),
     "half a surrogate pair": spec_with(rb'"\ud800"'),
@@ -60,6 +61,36 @@ def test_a_body_that_is_no_acceptable_json_is_refused(
         assert is_problem(answer), what
         assert answer.json()["errors"], what
     assert stored(engine) == 0
+
+
+PLACED: dict[bytes, list[str | int]] = {
+    b'"optimizer": {"name": "sgd", "lr": 1e999}': ["optimizer", "lr"],
+    b'"optimizer": {"name": "sgd", "lr": NaN}': ["optimizer", "lr"],
+    b'"seed": ' + b"1" + b"0" * 400: ["seed"],
+    b'"seed": ' + b"9" * 5000: ["seed"],
+    rb'"notes": "\ud800"': ["notes"],
+    rb'"tags": {"a": "\udfff"}': ["tags", "a"],
+    rb'"augment": [1, {"a": {"b": 1, "b": 2}}]': ["augment", 1, "a", "b"],
+}
+
+
+@pytest.mark.parametrize("fragment", PLACED)
+def test_what_json_cannot_hold_is_refused_with_its_place(
+    api: httpx.Client, fragment: bytes
+) -> None:
+    answer = api.post("/v1/plan", content=GOOD[:-1] + b", " + fragment + b"}", headers=JSON)
+    assert answer.status_code == httpx.codes.UNPROCESSABLE_ENTITY
+    assert [each["loc"] for each in answer.json()["errors"]] == [PLACED[fragment]]
+
+
+def test_a_refusal_of_a_whole_body_names_what_is_at_fault(api: httpx.Client) -> None:
+    too_large = api.post("/v1/plan", content=padded(LIMIT + 1), headers=JSON)
+    not_json = api.post("/v1/plan", content=GOOD, headers={"Content-Type": "text/plain"})
+    packed = api.post(
+        "/v1/plan", content=gzip.compress(GOOD), headers={**JSON, "Content-Encoding": "gzip"}
+    )
+    found = [answer.json()["errors"][0]["loc"] for answer in (too_large, not_json, packed)]
+    assert found == [[], ["header", "content-type"], ["header", "content-encoding"]]
 
 
 def test_a_patch_that_is_no_acceptable_json_is_refused(api: httpx.Client) -> None:
