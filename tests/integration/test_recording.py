@@ -1,6 +1,5 @@
 """The flush: every bit of every row, under the fence, or nothing."""
 
-import hashlib
 import math
 import struct
 
@@ -9,20 +8,16 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, Engine, delete, func, select, text, update
+from sqlalchemy import Engine, func, select, text, update
 
 from models.domain.errors import FenceLost
-from models.domain.lifecycle import Outcome, Phase, StopReason, Wish
+from models.domain.lifecycle import Phase, Wish
 from models.tables import artifacts, attempts, checkpoints, epochs, iterations, layer_readings, logs
 from models.tables import progress as progress_table
-from services.claims import Slot, claim
-from services.closing import loss_sha256
 from services.copying import copy_rows
 from services.database import transaction
-from services.endings import Ending, end_attempt
 from services.lifecycle import Happening
 from services.recording import (
-    Answer,
     LayerReading,
     LogLine,
     Owner,
@@ -31,11 +26,9 @@ from services.recording import (
     committed,
     flush,
 )
-from services.rewinding import rewind
-from tests.bookings import attempts_of, book_job, events_of, job_of
+from tests.bookings import book_job, events_of, job_of
+from tests.integration.owned import LEASE_SECONDS, bits_of, write
 from tests.pretenders import BATCHES, epoch_of, make_rows, reading
-
-LEASE_SECONDS = 6.0
 
 BITS = st.integers(0, 2**64 - 1) | st.sampled_from(
     [
@@ -44,33 +37,6 @@ BITS = st.integers(0, 2**64 - 1) | st.sampled_from(
     ]
     + [0x7FF8_0000_0000_BEEF, 0xFFF8_0000_0000_0001]
 )
-
-
-@pytest.fixture
-def owner(engine: Engine) -> Owner:
-    """An attempt that owns a running job."""
-    with transaction(engine) as connection:
-        key = book_job(connection)
-        claimed = claim(connection, "default", Slot("w", "h", 0, "cpu"), LEASE_SECONDS)
-    assert claimed is not None
-    return Owner(key, claimed.attempt, LEASE_SECONDS)
-
-
-def write(engine: Engine, owner: Owner, page: Page) -> Answer:
-    with transaction(engine) as connection:
-        return flush(connection, owner, page)
-
-
-def bits_of(engine: Engine, key: int) -> list[tuple[bytes | None, ...]]:
-    """The floats of each row as PostgreSQL holds them, byte by byte."""
-    columns = (iterations.c[name] for name in ("loss", "lr", "seconds", "grad_norm"))
-    with transaction(engine) as connection:
-        rows = connection.execute(
-            select(*(func.float8send(column) for column in columns))
-            .where(iterations.c.job_key == key)
-            .order_by(iterations.c.iteration)
-        )
-        return [tuple(row) for row in rows]
 
 
 @hypothesis_settings(
@@ -209,30 +175,6 @@ def test_a_page_whose_rows_are_not_each_the_next_is_refused(
     assert job_of(engine, owner.job_key).iteration == 0
 
 
-def test_the_rows_are_counted_once_the_job_ends(engine: Engine, owner: Owner) -> None:
-    write(engine, owner, Page(rows=make_rows(1, 5)))
-    with transaction(engine) as connection:
-        connection.execute(delete(iterations).where(iterations.c.iteration == 3))
-    assert job_of(engine, owner.job_key).rows == 5
-    end(engine, owner, Page(rows=make_rows(6, 1)), Ending(Outcome.SUCCEEDED, StopReason.EPOCHS))
-    job = job_of(engine, owner.job_key)
-    assert (job.iteration, job.rows) == (6, 5)
-
-
-def test_an_end_that_brings_no_hash_gets_that_of_the_book(engine: Engine, owner: Owner) -> None:
-    rows = make_rows(1, 5)
-    write(engine, owner, Page(rows=rows))
-    end(engine, owner, Page(), Ending(Outcome.ERROR, StopReason.ERROR))
-    job = job_of(engine, owner.job_key)
-    assert job.loss_sha256 == hashlib.sha256(rows["loss"].tobytes()).hexdigest()
-
-
-def test_an_attempt_without_a_row_has_no_last_iteration(engine: Engine, owner: Owner) -> None:
-    end(engine, owner, Page(), Ending(Outcome.ERROR, StopReason.ERROR))
-    (attempt,) = attempts_of(engine, owner.job_key)
-    assert (attempt.first_iteration, attempt.last_iteration) == (1, None)
-
-
 def test_the_answer_carries_what_somebody_wants_and_since_when(
     engine: Engine, owner: Owner
 ) -> None:
@@ -286,152 +228,3 @@ def test_the_fate_of_a_transaction_can_be_asked_for(engine: Engine, owner: Owner
     with transaction(engine) as connection:
         assert committed(connection, owner, done.transaction)
         assert not committed(connection, owner, undone.transaction)
-
-
-def end(engine: Engine, owner: Owner, page: Page, ending: Ending) -> Answer:
-    with transaction(engine) as connection:
-        return end_attempt(connection, owner, page, ending)
-
-
-def test_the_end_is_one_transaction_with_the_last_rows(engine: Engine, owner: Owner) -> None:
-    rows = make_rows(1, 4)
-    write(engine, owner, Page(rows=rows[:2]))
-    digest = hashlib.sha256(rows["loss"].tobytes()).hexdigest()
-    ending = Ending(
-        Outcome.SUCCEEDED,
-        StopReason.EPOCHS,
-        exit_code=0,
-        loss_sha256=digest,
-        weights_sha256="w",
-    )
-    end(engine, owner, Page(rows=rows[2:]), ending)
-    job = job_of(engine, owner.job_key)
-    assert (job.state, job.stop_reason, job.final_loss) == ("succeeded", "epochs", 0.25)
-    assert (job.loss_sha256, job.weights_sha256) == (digest, "w")
-    assert (job.attempt, job.lease_until, job.phase, job.error) == (None, None, "done", None)
-    (attempt,) = attempts_of(engine, owner.job_key)
-    assert (attempt.outcome, attempt.exit_code, attempt.last_iteration) == ("succeeded", 0, 4)
-    with pytest.raises(FenceLost):
-        write(engine, owner, Page())
-
-
-def test_the_hash_of_the_losses_in_the_book_is_that_of_the_bytes_delivered(
-    engine: Engine, owner: Owner
-) -> None:
-    rows = make_rows(1, 20_000)
-    rows["loss"][7] = math.nan
-    rows["loss"][9] = -math.inf
-    write(engine, owner, Page(rows=rows))
-    with transaction(engine) as connection:
-        found = loss_sha256(connection, owner.job_key)
-        empty = loss_sha256(connection, owner.job_key + 1)
-    assert found == hashlib.sha256(rows["loss"].tobytes()).hexdigest()
-    assert empty == hashlib.sha256(b"").hexdigest()
-
-
-def test_an_error_keeps_its_words(engine: Engine, owner: Owner) -> None:
-    error = {"type": "E", "message": "a\x00b", "traceback": None}
-    end(engine, owner, Page(), Ending(Outcome.ERROR, StopReason.ERROR, error=error, signal=11))
-    job = job_of(engine, owner.job_key)
-    assert (job.state, job.error) == ("failed", {"type": "E", "message": "ab", "traceback": None})
-    assert attempts_of(engine, owner.job_key)[0].signal == 11
-
-
-def _fill(connection: Connection, owner: Owner) -> None:
-    for number in (1, 2, 3):
-        flush(
-            connection,
-            owner,
-            Page(
-                rows=make_rows((number - 1) * BATCHES + 1, BATCHES),
-                epochs=[epoch_of(number)],
-                layers=[LayerReading(number * BATCHES, [reading(1.0)])],
-                checkpoints=[
-                    {
-                        "iteration": number * BATCHES,
-                        "uri": f"c{number}",
-                        "sha256": "s",
-                        "bytes": 1,
-                    }
-                ],
-                artifacts=[{"name": "a", "kind": "k", "uri": "a", "sha256": "s", "bytes": 1}],
-                summary={"best_metric": "m", "best_iteration": number * BATCHES},
-                keep_checkpoints=9,
-                running_seconds=float(number),
-            ),
-        )
-
-
-@pytest.mark.parametrize("to", [0, 10, 15, 30])
-def test_a_rewind_leaves_what_was_there_at_that_iteration(
-    engine: Engine, owner: Owner, to: int
-) -> None:
-    with transaction(engine) as connection:
-        _fill(connection, owner)
-        gone = rewind(connection, owner.job_key, owner.attempt, to)
-    job = job_of(engine, owner.job_key)
-    whole = to // BATCHES
-    assert (job.iteration, job.rows, job.rewinds) == (to, to, 1)
-    assert len(bits_of(engine, owner.job_key)) == to
-    assert job.latest_loss == (1 / to if to else None)
-    assert (job.epoch, job.batch) == (
-        (0, 0) if to == 0 else ((to - 1) // 10 + 1, (to - 1) % 10 + 1)
-    )
-    assert job.train_loss == job.best_loss == (epoch_of(whole)["train_loss"] if whole else None)
-    assert job.best_metric == ("m" if to == 30 else None)
-    assert job.running_seconds == (0 if to == 0 else 3)
-    with transaction(engine) as connection:
-        for table, last in (
-            (epochs, epochs.c.last_iteration),
-            (layer_readings, layer_readings.c.iteration),
-            (checkpoints, checkpoints.c.iteration),
-        ):
-            found = connection.execute(select(last).select_from(table).order_by(last)).scalars()
-            assert list(found) == [10, 20, 30][:whole]
-        assert connection.scalar(select(func.count()).select_from(artifacts)) == (to > 0)
-    assert set(gone) == {f"c{n}" for n in (1, 2, 3) if n * BATCHES > to} | (
-        {"a"} if to == 0 else set()
-    )
-    event = events_of(engine, owner.job_key)[-1]
-    assert (event.type, event.data) == ("rewound", {"from": 30, "to": to})
-
-
-@pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_a_loss_that_is_not_finite_is_never_the_best(
-    engine: Engine, owner: Owner, bad: float
-) -> None:
-    page = Page(rows=make_rows(1, BATCHES), epochs=[epoch_of(1) | {"train_loss": bad}])
-    write(engine, owner, page)
-    assert job_of(engine, owner.job_key).best_loss is None
-    with transaction(engine) as connection:
-        rewind(connection, owner.job_key, owner.attempt, BATCHES)
-    assert job_of(engine, owner.job_key).best_loss is None
-    more = Page(rows=make_rows(BATCHES + 1, BATCHES), epochs=[epoch_of(2)])
-    write(engine, owner, more)
-    with transaction(engine) as connection:
-        rewind(connection, owner.job_key, owner.attempt, 2 * BATCHES)
-    assert job_of(engine, owner.job_key).best_loss == epoch_of(2)["train_loss"]
-
-
-def test_a_rewind_is_fenced(engine: Engine, owner: Owner) -> None:
-    with pytest.raises(FenceLost), transaction(engine) as connection:
-        rewind(connection, owner.job_key, owner.attempt + 1, 0)
-
-
-def test_what_a_shutdown_cuts_off_goes_back_into_the_queue_without_its_rows(
-    engine: Engine, owner: Owner
-) -> None:
-    with transaction(engine) as connection:
-        _fill(connection, owner)
-    answer = end(engine, owner, Page(rows=make_rows(31, 2)), Ending(Outcome.PREEMPTED, None))
-    job = job_of(engine, owner.job_key)
-    assert (job.state, job.phase, job.attempt, job.iteration) == ("queued", "queued", None, 0)
-    assert (job.failures, job.attempts_made, job.finished_at) == (0, 1, None)
-    assert set(answer.superseded) == {"c1", "c2", "c3", "a"}
-    assert [each.type for each in events_of(engine, owner.job_key)][-2:] == ["rewound", "state"]
-    (attempt,) = attempts_of(engine, owner.job_key)
-    assert (attempt.outcome, attempt.last_iteration) == ("preempted", 32)
-    with transaction(engine) as connection:
-        again = claim(connection, "default", Slot("w", "h", 0, "cpu"), LEASE_SECONDS)
-    assert again is not None
-    assert (again.job_key, again.attempt, again.iteration) == (owner.job_key, 2, 0)
