@@ -20,7 +20,7 @@ from services.database import make_engine, transaction
 from services.fleet import Worker, heartbeat, leave
 from worker.devices import slot_devices
 from worker.forkserver import start_forkserver
-from worker.pool import SlotPool
+from worker.pool import SlotPool, wake
 from worker.rounds import Reconciler, heart
 from worker.shutdown import Shutdown
 from worker.supervisor import TRAIN
@@ -141,16 +141,11 @@ def _see_it_through(controller: WorkController, shutdown: Shutdown) -> None:
     log.info("worker.leaving")
     while not shutdown.over:
         # Celery looks at the word only when its event loop wakes.
-        if controller.hub is not None:
-            controller.hub.call_soon(_nothing)
+        wake(controller.hub)
         time.sleep(WATCH_SECONDS)
     log.error("worker.out_of_grace")
     kill_all()
     os._exit(os.EX_SOFTWARE)
-
-
-def _nothing() -> None:
-    pass
 
 
 if __name__ == "__main__":

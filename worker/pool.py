@@ -1,6 +1,5 @@
 """Celery's pool of threads, one a slot, with an alarm clock for Celery's event loop."""
 
-from concurrent.futures import Future
 from typing import Any
 
 from celery.concurrency.thread import ApplyResult, TaskPool
@@ -16,16 +15,15 @@ class SlotPool(TaskPool):  # type: ignore[misc]  # celery has no types
 
     def on_apply(self, *args: Any, **kwargs: Any) -> ApplyResult:  # noqa: ANN401 - as its base
         result = super().on_apply(*args, **kwargs)
-        result.f.add_done_callback(_wake(get_event_loop()))
+        hub = get_event_loop()
+        result.f.add_done_callback(lambda _done: wake(hub))
         return result
 
 
-def _wake(hub: Hub | None) -> Any:  # noqa: ANN401 - a callback of a Future of anything
-    def ring(_done: Future[Any]) -> None:
-        if hub is not None:
-            hub.call_soon(_nothing)  # type: ignore[no-untyped-call]
-
-    return ring
+def wake(hub: Hub | None) -> None:
+    """Let Celery's event loop look again at what it waits for; call from any thread."""
+    if hub is not None:
+        hub.call_soon(_nothing)  # type: ignore[no-untyped-call]
 
 
 def _nothing() -> None:
