@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 from cli.answers import FINISHED, Job, Number
 from cli.errors import Refused
+from models.domain.artifacts import WEIGHTS
 
 if TYPE_CHECKING:
     from cli.client import Client
-
-WEIGHTS = "weights.safetensors"
 
 
 class BookWrong(Refused):

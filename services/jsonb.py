@@ -1,11 +1,12 @@
 """Values as JSONB can hold them: it knows no NaN, no infinity, no NUL, and no exponents."""
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
+
+from models.domain.numbers import number_or_word
 
 # A whole string, so that what looks like a number in it stays; or a number of 1e16 and above,
 # which Python writes with an exponent and which has no fraction.
@@ -14,8 +15,8 @@ _TEXT_OR_LARGE = re.compile(r'"(?:[^"\\]|\\.)*"|-?[0-9.]+e\+[0-9]+')
 
 def storable(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     """Replace what JSONB refuses: non-finite numbers by api.md's words, NULs by nothing."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return _word(value)
+    if isinstance(value, float):
+        return number_or_word(value)
     if isinstance(value, str):
         return storable_text(value)
     if isinstance(value, Mapping):
@@ -43,9 +44,3 @@ def _in_digits(found: re.Match[str]) -> str:
 def storable_text(value: str) -> str:
     """Text without NULs, and without lone surrogates, which UTF-8 can't write."""
     return value.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
-
-
-def _word(value: float) -> str:
-    if math.isnan(value):
-        return "NaN"
-    return "Infinity" if value > 0 else "-Infinity"

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, select
 
+from models.domain.artifacts import WEIGHTS
 from models.domain.lifecycle import State
 from models.tables import artifacts, checkpoints, jobs
 from services.lifecycle import Happening, add_events, lock_job
 from services.recording import write_artifacts
 
-WEIGHTS = "weights.safetensors"
 _ENDED = frozenset({State.FAILED, State.CANCELLED})
 
 

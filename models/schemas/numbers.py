@@ -1,11 +1,10 @@
 """Floats as JSON: NaN and the infinities as words, every other one as the same 64 bits."""
 
-import math
 from typing import Annotated
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
-_WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+from models.domain.numbers import NOT_FINITE, number_or_word
 
 
 def json_number(value: float | None) -> float | str | None:
@@ -13,15 +12,11 @@ def json_number(value: float | None) -> float | str | None:
 
     A finite float stays as it is: its shortest decimal form reads back as the same 64 bits.
     """
-    if value is None or math.isfinite(value):
-        return value
-    if math.isnan(value):
-        return "NaN"
-    return "Infinity" if value > 0 else "-Infinity"
+    return None if value is None else number_or_word(value)
 
 
 def _from_word(value: object) -> object:
-    return _WORDS.get(value, value) if isinstance(value, str) else value
+    return NOT_FINITE.get(value, value) if isinstance(value, str) else value
 
 
 Number = Annotated[
@@ -32,7 +27,7 @@ Number = Annotated[
         {
             "anyOf": [
                 {"type": "number"},
-                {"type": "string", "enum": ["NaN", "Infinity", "-Infinity"]},
+                {"type": "string", "enum": [*NOT_FINITE]},
             ]
         }
     ),

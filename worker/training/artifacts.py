@@ -1,13 +1,14 @@
 """What a training leaves behind."""
 
 import json
-import math
 from typing import Any
 
 from safetensors.torch import save
 from torch import Tensor
 
+from models.domain.artifacts import BEST_WEIGHTS, EVALUATION, SOURCE, WEIGHTS
 from models.domain.lifecycle import Phase
+from models.domain.numbers import number_or_word
 from worker.training.evaluation import Measured, evaluate, report
 from worker.training.files import Store
 from worker.training.loop import Loop
@@ -15,12 +16,8 @@ from worker.training.parts import Parts
 from worker.training.pulse import Pulse
 from worker.training.sink import Sink
 
-WEIGHTS = "weights.safetensors"
-BEST_WEIGHTS = "weights_best.safetensors"
-SOURCE = "network.py"
 
-
-class Legacy:
+class Artifacts:
     """Writes the artifacts of one training that succeeded and tells the sink of each."""
 
     def __init__(self, parts: Parts, store: Store, sink: Sink, pulse: Pulse) -> None:
@@ -41,7 +38,7 @@ class Legacy:
             best = report(self._measure(loop.kept.best))
             evaluation["best"] = {"epoch": loop.state.best.epoch, **best}
         content = json.dumps(_jsonable(evaluation))
-        self._write("evaluation.json", "evaluation", content.encode())
+        self._write(EVALUATION, "evaluation", content.encode())
         return sha256
 
     def _final(self) -> dict[str, Tensor]:
@@ -90,6 +87,4 @@ def _jsonable(value: Any) -> Any:  # noqa: ANN401 - JSON
         return {key: _jsonable(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_jsonable(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    return value
+    return number_or_word(value) if isinstance(value, float) else value

@@ -2,8 +2,9 @@
 
 import torch
 
+from models.domain.artifacts import BEST_WEIGHTS, SOURCE, WEIGHTS
 from models.domain.lifecycle import StopReason
-from worker.training.artifacts import BEST_WEIGHTS, SOURCE, WEIGHTS, leave, safetensors
+from worker.training.artifacts import leave, safetensors
 from worker.training.checkpoint import read_checkpoint
 from worker.training.errors import CheckpointCorrupt
 from worker.training.files import Store

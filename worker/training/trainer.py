@@ -3,7 +3,7 @@
 import torch
 
 from models.domain.lifecycle import Phase, StopReason
-from worker.training.artifacts import Legacy
+from worker.training.artifacts import Artifacts
 from worker.training.environment import describe_environment
 from worker.training.epochs import summary
 from worker.training.errors import OutOfMemory
@@ -61,7 +61,7 @@ def _train(request: TrainRequest, sink: Sink, signal: StopSignal) -> Ended:
     loop.begin()
     sink.started(_environment(parts, loop))
     reason = run(loop)
-    weights_sha256 = Legacy(parts, loop.store, sink, pulse).leave(loop)
+    weights_sha256 = Artifacts(parts, loop.store, sink, pulse).leave(loop)
     sink.summary(summary(parts, loop.state, final=True))
     return Ended(reason, loop.state.iteration, None, weights_sha256)
 
