@@ -1,11 +1,12 @@
 """A free slot takes the best queued job that fits its device: the database decides, once."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, func, insert, or_, select, text, update
+from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, text, update
 
 from models.domain.lifecycle import Phase, State
 from models.tables import attempts, jobs, progress
@@ -70,7 +71,7 @@ def claim(connection: Connection, queue: str, slot: Slot, lease_seconds: float) 
     """
     found = connection.execute(
         select(jobs.c.key, jobs.c.id, jobs.c.device, jobs.c.spec, jobs.c.plan, jobs.c.attempts_made)
-        .where(jobs.c.queue == queue, _waits_for(slot.device))
+        .where(waiting_for(queue, [slot.device]))
         .order_by(jobs.c.priority.desc(), jobs.c.key)
         .limit(1)
         .with_for_update(of=jobs, skip_locked=True)
@@ -110,15 +111,19 @@ def claim(connection: Connection, queue: str, slot: Slot, lease_seconds: float) 
 
 def more_wait(connection: Connection, queue: str, devices: frozenset[str]) -> bool:
     """Whether another job of the queue would fit one of these devices."""
-    fits = or_(*(_waits_for(device) for device in devices))
-    return bool(
-        connection.scalar(select(select(jobs.c.key).where(jobs.c.queue == queue, fits).exists()))
+    first = select(jobs.c.key).where(waiting_for(queue, devices))
+    return bool(connection.scalar(select(first.exists())))
+
+
+def waiting_for(queue: str, devices: Collection[str]) -> ColumnElement[bool]:
+    """The condition that a job is queued, due, and fits a slot with one of the devices."""
+    fits = {wanted for device in devices for wanted in fitting(device)}
+    return and_(
+        jobs.c.queue == queue,
+        jobs.c.state == State.QUEUED,
+        jobs.c.device.in_(fits),
+        or_(jobs.c.not_before.is_(None), jobs.c.not_before <= func.clock_timestamp()),
     )
-
-
-def _waits_for(device: str) -> ColumnElement[bool]:
-    due = or_(jobs.c.not_before.is_(None), jobs.c.not_before <= func.clock_timestamp())
-    return (jobs.c.state == State.QUEUED) & jobs.c.device.in_(fitting(device)) & due
 
 
 def _own(connection: Connection, job_key: int, attempt: int, lease_seconds: float) -> Any:  # noqa: ANN401 - a row

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, delete, func
+from sqlalchemy import ColumnElement, Connection, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
-from models.tables import workers
+from models.tables import attempts, workers
 
 FRESH_SECONDS = 15
-"""A worker that was not seen for so long is not counted on: three heartbeats are missing."""
+"""A worker that was not seen for so long is not counted on, neither for tickets nor in what
+clients are told: three heartbeats are missing."""
 FORGOTTEN_SECONDS = 3600
 """A worker that was not seen for so long is taken out of the book."""
 
@@ -23,6 +24,13 @@ class Worker(NamedTuple):
     pid: int
     devices: Sequence[str]
     queues: Sequence[str]
+
+
+class Crew(NamedTuple):
+    """The workers of one queue: their slots' devices, and how many of the slots are free."""
+
+    devices: frozenset[str]
+    free: int
 
 
 def heartbeat(connection: Connection, worker: Worker) -> None:
@@ -60,3 +68,20 @@ def fresh() -> ColumnElement[bool]:
     """The condition that a row of `workers` is of one that can be counted on."""
     limit = func.clock_timestamp() - timedelta(seconds=FRESH_SECONDS)
     return workers.c.last_seen > limit
+
+
+def crews(connection: Connection) -> dict[str, Crew]:
+    """The crew of each queue that has one."""
+    busy = (
+        select(func.count())
+        .where(attempts.c.worker == workers.c.name, attempts.c.ended_at.is_(None))
+        .scalar_subquery()
+    )
+    found: dict[str, Crew] = {}
+    for queues, devices, free in connection.execute(
+        select(workers.c.queues, workers.c.devices, workers.c.slots - busy).where(fresh())
+    ):
+        for queue in queues:
+            known = found.get(queue, Crew(frozenset(), 0))
+            found[queue] = Crew(known.devices | set(devices), known.free + max(0, free))
+    return found

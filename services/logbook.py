@@ -1,8 +1,10 @@
 """Reading what happened: events of a job or of all jobs, and what trainers printed."""
 
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Connection, Text, cast, func, select, tuple_
+from sqlalchemy import Column, Connection, Row, Text, cast, func, select, tuple_
 
 from models.domain.errors import CursorInvalid
 from models.schemas.readings import Event, EventList, LogLine, LogList, ProjectEvent
@@ -23,17 +25,9 @@ def list_events(connection: Connection, job_id: UUID, limit: int, cursor: str | 
         JobMissing, CursorInvalid: as they say.
 
     """
-    key = open_book(connection, job_id).job_key
-    name = list_name("events", job_id)
-    rows = connection.execute(
-        select(*_EVENT)
-        .where(events.c.job_key == key, events.c.id > _number(name, cursor))
-        .order_by(events.c.id)
-        .limit(limit + 1)
-    ).all()
-    items = [Event.model_validate(row) for row in rows[:limit]]
-    more = len(rows) > limit
-    return EventList(items=items, next_cursor=encode_cursor(name, items[-1].id) if more else None)
+    page = _Page(list_name("events", job_id), limit, cursor)
+    rows, next_cursor = _read(connection, job_id, _EVENT, events.c.id, page)
+    return EventList(items=[Event.model_validate(row) for row in rows], next_cursor=next_cursor)
 
 
 def list_log_lines(connection: Connection, job_id: UUID, limit: int, cursor: str | None) -> LogList:
@@ -43,17 +37,9 @@ def list_log_lines(connection: Connection, job_id: UUID, limit: int, cursor: str
         JobMissing, CursorInvalid: as they say.
 
     """
-    key = open_book(connection, job_id).job_key
-    name = list_name("logs", job_id)
-    rows = connection.execute(
-        select(*_LINE)
-        .where(logs.c.job_key == key, logs.c.line > _number(name, cursor))
-        .order_by(logs.c.line)
-        .limit(limit + 1)
-    ).all()
-    items = [LogLine.model_validate(row) for row in rows[:limit]]
-    more = len(rows) > limit
-    return LogList(items=items, next_cursor=encode_cursor(name, items[-1].line) if more else None)
+    page = _Page(list_name("logs", job_id), limit, cursor)
+    rows, next_cursor = _read(connection, job_id, _LINE, logs.c.line, page)
+    return LogList(items=[LogLine.model_validate(row) for row in rows], next_cursor=next_cursor)
 
 
 def list_all_events(
@@ -89,6 +75,32 @@ def list_all_events(
         items=[ProjectEvent.model_validate(row) for row in page],
         next_cursor=last and encode_cursor(name, last),
     )
+
+
+class _Page(NamedTuple):
+    name: str
+    limit: int
+    cursor: str | None
+
+
+def _read(
+    connection: Connection,
+    job_id: UUID,
+    columns: Sequence[Column[Any]],
+    number: Column[int],
+    page: _Page,
+) -> tuple[Sequence[Row[Any]], str | None]:
+    """Read a page of what a job's counter numbers, and the cursor of what comes after it."""
+    key = open_book(connection, job_id).job_key
+    rows = connection.execute(
+        select(*columns)
+        .where(number.table.c.job_key == key, number > _number(page.name, page.cursor))
+        .order_by(number)
+        .limit(page.limit + 1)
+    ).all()
+    shown = rows[: page.limit]
+    more = len(rows) > page.limit
+    return shown, encode_cursor(page.name, getattr(shown[-1], number.name)) if more else None
 
 
 def _number(name: str, cursor: str | None) -> int:

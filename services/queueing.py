@@ -1,26 +1,17 @@
 """What a queued job waits for, and how many are before it."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, Row, func, select
 
 from models.domain.lifecycle import State
 from models.schemas.job import WaitingFor
-from models.tables import attempts, jobs, workers
+from models.tables import jobs
 from services.claims import fitting
+from services.fleet import FRESH_SECONDS, Crew, crews
 from services.job_view import Wait
-
-SEEN_SECONDS = 30
-"""A queue whose workers were not seen for so long has none, as far as its clients are told."""
-
-
-class Crew(NamedTuple):
-    """The workers of one queue: their slots' devices, and how many of the slots are free."""
-
-    devices: frozenset[str]
-    free: int
 
 
 def waits(connection: Connection, rows: Sequence[Row[Any]]) -> dict[int, Wait]:
@@ -29,13 +20,13 @@ def waits(connection: Connection, rows: Sequence[Row[Any]]) -> dict[int, Wait]:
     if not queued:
         return {}
     places = _places(connection, {row.queue for row in queued}, [row.key for row in queued])
-    crews = _crews(connection)
+    crewed = crews(connection)
     waiting = {}
     for row in queued:
         # One that was claimed between two statements has no place any more.
         if row.key in places:
             place, now = places[row.key]
-            waiting_for = _waiting_for(row, place, crews.get(row.queue), now)
+            waiting_for = _waiting_for(row, place, crewed.get(row.queue), now)
             waiting[row.key] = Wait(place, waiting_for)
     return waiting
 
@@ -65,29 +56,11 @@ def _places(
     return {row.key: (row.place, row.now) for row in found}
 
 
-def _crews(connection: Connection) -> dict[str, Crew]:
-    """The crew of each queue that has one."""
-    busy = (
-        select(func.count())
-        .where(attempts.c.worker == workers.c.name, attempts.c.ended_at.is_(None))
-        .scalar_subquery()
-    )
-    seen = workers.c.last_seen > func.clock_timestamp() - timedelta(seconds=SEEN_SECONDS)
-    crews: dict[str, Crew] = {}
-    for queues, devices, free in connection.execute(
-        select(workers.c.queues, workers.c.devices, workers.c.slots - busy).where(seen)
-    ):
-        for queue in queues:
-            known = crews.get(queue, Crew(frozenset(), 0))
-            crews[queue] = Crew(known.devices | set(devices), known.free + max(0, free))
-    return crews
-
-
 def _waiting_for(row: Row[Any], place: int, crew: Crew | None, now: datetime) -> WaitingFor:
     if crew is None:
         return WaitingFor(
             reason="no_worker",
-            detail=f"no worker of queue {row.queue!r} was seen in the last {SEEN_SECONDS} s",
+            detail=f"no worker of queue {row.queue!r} was seen in the last {FRESH_SECONDS} s",
         )
     if not any(row.device in fitting(device) for device in crew.devices):
         return WaitingFor(

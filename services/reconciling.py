@@ -1,14 +1,12 @@
 """Tickets against jobs: what the broker lost, or sent to the wrong worker, is made up for."""
 
-from collections import Counter
 from typing import NamedTuple
 
-from sqlalchemy import Connection, func, or_, select, text
+from sqlalchemy import Connection, func, select, text
 
-from models.domain.lifecycle import State
-from models.tables import attempts, jobs, workers
-from services.claims import fitting
-from services.fleet import forget_the_lost, fresh
+from models.tables import jobs
+from services.claims import waiting_for
+from services.fleet import Crew, crews, forget_the_lost
 
 # Any constant will do: the workers of one database must agree on it.
 ADVISORY_LOCK = 7_236_842_002
@@ -42,42 +40,15 @@ def queues_in_need(connection: Connection) -> list[Queue]:
     if not alone:
         return []
     forget_the_lost(connection)
-    free, devices = _fleet(connection)
     found = []
-    for name in free:
-        waiting = _waiting(connection, name, devices[name], most=free[name])
-        if waiting and free[name]:
-            found.append(Queue(name, waiting, free[name]))
+    for name, crew in crews(connection).items():
+        waiting = _count_waiting(connection, name, crew)
+        if waiting and crew.free:
+            found.append(Queue(name, waiting, crew.free))
     return found
 
 
-def _fleet(connection: Connection) -> tuple[Counter[str], dict[str, set[str]]]:
-    """Free slots, and the kinds of device, that serve each queue."""
-    busy = (
-        select(func.count())
-        .where(attempts.c.worker == workers.c.name, attempts.c.ended_at.is_(None))
-        .scalar_subquery()
-    )
-    free: Counter[str] = Counter()
-    devices: dict[str, set[str]] = {}
-    rows = connection.execute(
-        select(workers.c.queues, workers.c.devices, workers.c.slots - busy).where(fresh())
-    )
-    for queues, owned, slots in rows:
-        for queue in queues:
-            free[queue] += max(0, slots)
-            devices.setdefault(queue, set()).update(owned)
-    return free, devices
-
-
-def _waiting(connection: Connection, queue: str, devices: set[str], *, most: int) -> int:
+def _count_waiting(connection: Connection, queue: str, crew: Crew) -> int:
     """Count queued jobs, up to as many as are of use: a long queue costs no more."""
-    fits = {wanted for device in devices for wanted in fitting(device)}
-    due = or_(jobs.c.not_before.is_(None), jobs.c.not_before <= func.clock_timestamp())
-    first = (
-        select(jobs.c.key)
-        .where(jobs.c.queue == queue, jobs.c.state == State.QUEUED, jobs.c.device.in_(fits), due)
-        .limit(most)
-        .subquery()
-    )
+    first = select(jobs.c.key).where(waiting_for(queue, crew.devices)).limit(crew.free).subquery()
     return connection.scalar(select(func.count()).select_from(first)) or 0

@@ -1,27 +1,33 @@
 """What a queued job says it waits for."""
 
-import httpx
-from sqlalchemy import Engine, text
+from datetime import timedelta
 
+import httpx
+from sqlalchemy import Engine, text, update
+
+from models.tables import workers
 from services.database import transaction
+from services.fleet import FRESH_SECONDS
+from services.reconciling import queues_in_need
 from tests.submitted import Crew, get, submit
 
 
 def test_with_no_worker_a_job_says_so(api: httpx.Client) -> None:
     waiting = submit(api)["waiting_for"]
     assert waiting["reason"] == "no_worker"
-    assert "30 s" in waiting["detail"]
+    assert f"{FRESH_SECONDS} s" in waiting["detail"]
 
 
-def test_a_worker_that_was_not_seen_for_30_s_is_none(api: httpx.Client, engine: Engine) -> None:
+def test_a_worker_that_tickets_do_not_count_on_is_none(api: httpx.Client, engine: Engine) -> None:
     Crew(engine).register()
     job_id = submit(api)["id"]
-    with transaction(engine) as connection:
-        connection.execute(text("UPDATE workers SET last_seen = last_seen - interval '29 s'"))
-    assert get(api, job_id)["waiting_for"]["reason"] == "turn"
-    with transaction(engine) as connection:
-        connection.execute(text("UPDATE workers SET last_seen = last_seen - interval '2 s'"))
-    assert get(api, job_id)["waiting_for"]["reason"] == "no_worker"
+    for aged, reason in ((FRESH_SECONDS - 2, "turn"), (4, "no_worker")):
+        with transaction(engine) as connection:
+            older = workers.c.last_seen - timedelta(seconds=aged)
+            connection.execute(update(workers).values(last_seen=older))
+        assert get(api, job_id)["waiting_for"]["reason"] == reason
+        with transaction(engine) as connection:
+            assert bool(queues_in_need(connection)) == (reason == "turn")
 
 
 def test_a_worker_of_another_queue_is_none(api: httpx.Client, engine: Engine) -> None:

@@ -32,9 +32,9 @@ def test_a_job_that_has_not_begun_to_train_tells_its_phase() -> None:
     [
         (None, None, "queued: a worker takes it soon"),
         (
-            {"reason": "no_worker", "detail": "no worker seen for 30 s"},
+            {"reason": "no_worker", "detail": "no worker seen for 15 s"},
             2,
-            "queued, place 2: no worker seen for 30 s",
+            "queued, place 2: no worker seen for 15 s",
         ),
         ({"reason": "turn", "detail": ""}, None, "queued: turn"),
     ],
