@@ -11,6 +11,7 @@ from models.domain.lifecycle import FINISHED
 from models.tables import iterations, jobs, layer_readings, logs
 from services.closing import allow_long_statements
 from services.editing import write_edits
+from services.filestore import folder_of
 from services.steering import lock
 
 log = get_logger("services")
@@ -50,7 +51,7 @@ def delete_files(artifacts_url: str, job_id: UUID | str) -> None:
 
     No row names these files any more, so for the service they are gone already.
     """
-    folder = f"{artifacts_url.rstrip('/')}/{job_id}"
+    folder = folder_of(artifacts_url, job_id)
     try:
         files, path = fsspec.core.url_to_fs(folder)
         if files.exists(path):

@@ -4,6 +4,7 @@ import os
 import posixpath
 from collections.abc import Iterator
 from typing import IO, Any
+from uuid import UUID
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -16,6 +17,11 @@ class OutsideStore(RuntimeError):
 
     def __init__(self, uri: str) -> None:
         super().__init__(f"{uri} does not lie in the store of artifacts")
+
+
+def folder_of(artifacts_url: str, job_id: UUID | str) -> str:
+    """Where all files of a job lie."""
+    return f"{artifacts_url.rstrip('/')}/{job_id}"
 
 
 def open_stored(artifacts_url: str, uri: str) -> IO[bytes]:

@@ -10,6 +10,7 @@ from models.domain.errors import FenceLost
 from models.domain.lifecycle import Outcome, Wish
 from services.claims import Claim
 from services.endings import Ending
+from services.filestore import folder_of
 from services.recording import Answer, Owner, Page
 from worker.child import Orders
 from worker.devices import VISIBLE, sight
@@ -116,7 +117,7 @@ class Supervisor:
             plan=claim.plan,
             attempt=claim.attempt,
             device=seen.device,
-            artifacts_url=f"{settings.artifacts_url.rstrip('/')}/{claim.job_id}",
+            artifacts_url=folder_of(settings.artifacts_url, claim.job_id),
             datasets_folder=str(settings.datasets_folder),
             seconds_before=claim.running_seconds,
         )
