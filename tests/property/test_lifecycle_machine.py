@@ -1,5 +1,6 @@
 """Submit, claim, flush, wish, end: played in any order on a real database, the book holds."""
 
+import hashlib
 import itertools
 from dataclasses import dataclass
 from typing import Any
@@ -211,6 +212,9 @@ class Lifecycle(RuleBasedStateMachine):
             == (row.stop_reason is not None)
             == (job.state in FINISHED)
         )
+        losses = make_rows(1, job.rows)["loss"].tobytes()
+        digest = hashlib.sha256(losses).hexdigest() if job.state in FINISHED else None
+        assert row.loss_sha256 == digest
         _check_rows(connection, row.key, job)
         _check_attempts(connection, row.key, job)
         _check_events(connection, row, job)
