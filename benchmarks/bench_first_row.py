@@ -7,6 +7,7 @@ same run: the same POST to /v1/plan, which validates and computes but queues not
 """
 
 import json
+import socket
 import statistics
 import sys
 import tempfile
@@ -16,7 +17,6 @@ from pathlib import Path
 import httpx
 
 from cli.stack.stack import Stack
-from tests.processes import free_port
 
 SPEC = {
     "name": "first row",
@@ -51,6 +51,13 @@ def to_plan(client: httpx.Client) -> float:
     began = time.perf_counter()
     client.post("/v1/plan", json=SPEC).raise_for_status()
     return time.perf_counter() - began
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def measure(rounds: int) -> dict[str, list[float]]:
