@@ -4,6 +4,8 @@
 # names an absolute path of the clone, so spaces in it do no harm.
 
 PYTHON ?=
+# Not `?=`: a PORT of the environment is meant for something else.
+PORT :=
 TORCH_INDEX ?=
 ROOM_MB ?= 3000
 TORCH := torch==2.13.0
@@ -16,15 +18,16 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 	@echo
 	@echo "  PYTHON=/path/to/python3.11   another Python than the first one found"
+	@echo "  PORT=8001                    another port than 8000, for demo and up"
 	@echo "  TORCH_INDEX=<url>            another build of $(TORCH), from the index at <url>"
 
 install: .venv/.ready ## make .venv and install Gradbook into it
 
 demo: .venv/.ready ## everything from nothing: the embedded stack and one real training job
-	@.venv/bin/gradbook demo
+	@.venv/bin/gradbook demo $(if $(PORT),--port $(PORT))
 
 up: .venv/.ready ## serve the default data folder until Ctrl-C
-	@.venv/bin/gradbook up
+	@.venv/bin/gradbook up $(if $(PORT),--port $(PORT))
 
 test: .venv/.dev ## every test, on a PostgreSQL and a Valkey of their own
 	@.venv/bin/python -m pytest $(PYTEST)

@@ -17,10 +17,10 @@ from cli.client import Client
 from cli.errors import Refused
 from cli.first_row import FirstRow
 from cli.progress import follow_job, require_success
-from cli.screen import console, duration, number
+from cli.screen import console, duration, fact_line, number, shown_path
 from cli.specs import read_spec
 from cli.stack.binaries import postgres_programs
-from cli.stack.errors import PortTaken, StopAsked
+from cli.stack.errors import HomeTaken, PortTaken, StopAsked
 from cli.stack.folder import is_free
 from cli.stack.home import Home
 from cli.stack.stack import Stack
@@ -33,7 +33,6 @@ HOST = "127.0.0.1"
 DEFAULT_PORT = 8000
 INTERRUPTED = 130
 
-_NAME_WIDTH = 18
 _COUNT_ROWS = "SELECT count(*) FROM v_iterations WHERE job = %s"
 
 Pause = Callable[[float], None]
@@ -91,7 +90,9 @@ def run_demo(home: Path, port: int, settings: Settings) -> int:
 
     """
     screen = console()
-    screen.print(f"Gradbook trains a network on handwritten digits. Data folder: {_shown(home)}\n")
+    screen.print(
+        f"Gradbook trains a network on handwritten digits. Data folder: {shown_path(home)}\n"
+    )
     try:
         with stop_on_signals() as stopping:
             stack = Stack(
@@ -111,7 +112,12 @@ def run_demo(home: Path, port: int, settings: Settings) -> int:
         other = next(candidate for candidate in range(port + 1, 65536) if is_free(candidate))
         raise DemoRefused(
             f"Port {taken.port} is taken by another process. Stop that one, or run "
-            f"`{_command('demo', home, other, settings)}`."
+            f"`{_command('demo', home, other, settings)}`{_make('demo', home, other, settings)}."
+        ) from None
+    except HomeTaken as taken:
+        raise DemoRefused(
+            f"{taken} Or let what serves it train the demo's job: "
+            f"`{_gradbook()} submit {shlex.quote(shown_path(SPEC))} --watch`."
         ) from None
     if faults := outcome.faults():
         raise DemoWrong("; ".join(faults))
@@ -192,7 +198,7 @@ def _show(outcome: Outcome, screen: Console) -> None:
 
 
 def _fact(screen: Console, name: str, value: str) -> None:
-    screen.print(f"  {name:<{_NAME_WIDTH}}{value}", markup=False)
+    screen.print(fact_line(name, value), markup=False)
 
 
 def _hints(stack: Stack, home: Path, job: Job) -> list[str]:
@@ -211,8 +217,8 @@ def _psql(stack: Stack, home: Path) -> str:
         return 'psql "$GRADBOOK_DATABASE_URL"'
     at = urlsplit(stack.postgres.url)
     program = shutil.which("psql")
-    shown = "psql" if program else shlex.quote(_shown(postgres_programs(18) / "psql"))
-    password = shlex.quote(_shown(Home(home).postgres / "password"))
+    shown = "psql" if program else shlex.quote(shown_path(postgres_programs(18) / "psql"))
+    password = shlex.quote(shown_path(Home(home).postgres / "password"))
     return (
         f'PGPASSWORD="$(cat {password})" {shown} '
         f"-h {at.hostname} -p {at.port} -U {at.username} {at.path.lstrip('/')}"
@@ -223,6 +229,13 @@ def _up_command(home: Path, port: int, settings: Settings) -> str:
     """What serves this home on this port again."""
     command = _command("up", home, port, settings)
     return "make up" if command == f"{_gradbook()} up" else command
+
+
+def _make(name: str, home: Path, port: int, settings: Settings) -> str:
+    """The same by `make`, where that can say it."""
+    if home.absolute() != settings.home.absolute():
+        return ""
+    return f" (`make {name} PORT={port}`)"
 
 
 def _command(name: str, home: Path, port: int, settings: Settings) -> str:
@@ -238,11 +251,4 @@ def _gradbook() -> str:
     """How the command is called from here."""
     if shutil.which("gradbook"):
         return "gradbook"
-    return shlex.quote(_shown(Path(sys.executable).with_name("gradbook")))
-
-
-def _shown(path: Path) -> str:
-    """The path from here where it lies below, else the whole of it."""
-    absolute = path.absolute()
-    here = Path.cwd()
-    return str(absolute.relative_to(here) if absolute.is_relative_to(here) else absolute)
+    return shlex.quote(shown_path(Path(sys.executable).with_name("gradbook")))

@@ -73,7 +73,11 @@ def up(
     port: Port = 8000,
     slots: Slots = None,
 ) -> None:
-    """Run everything on this machine: PostgreSQL, Valkey, API and worker, until Ctrl-C."""
+    """Run everything on this machine: PostgreSQL, Valkey, API and worker, until Ctrl-C.
+
+    A job that runs when it stops goes back to the queue, and starts again from iteration 1 when
+    it serves again.
+    """
     from cli.stack.up import run_stack
 
     settings = read_settings()

@@ -79,7 +79,7 @@ class PortTaken(StackError):
         self.host, self.port = host, port
         super().__init__(
             f"Port {port} on {host} is taken by another process. Choose another one, for example "
-            f"`--port {port + 1}`."
+            f"`--port {port + 1}`, or `make up PORT={port + 1}`."
         )
 
 

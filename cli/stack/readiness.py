@@ -13,12 +13,12 @@ def is_ready(host: str, port: int) -> bool:
     return status == http.client.OK
 
 
-def serving_workers(host: str, port: int) -> set[int]:
-    """The process numbers of the workers that the API knows."""
+def serving_workers(host: str, port: int) -> dict[int, int]:
+    """The workers that the API knows: the process number of each, and how many jobs it runs."""
     status, answer = _get(host, port, "/v1/workers")
     if status != http.client.OK:
-        return set()
-    return {worker["pid"] for worker in json.loads(answer)["items"]}
+        return {}
+    return {worker["pid"]: len(worker["running"]) for worker in json.loads(answer)["items"]}
 
 
 def address(host: str, port: int) -> str:

@@ -75,6 +75,7 @@ class Stack:
             *([] if slots is None else ["--slots", str(slots)]),
             stop_seconds=self._settings.worker.grace_seconds + _WORKER_STOP_SPARE_SECONDS,
         )
+        self._worker_began = time.monotonic()
 
     @property
     def url(self) -> str:
@@ -128,6 +129,7 @@ class Stack:
 
     def start_worker(self) -> None:
         """Start the worker; it takes jobs a while later: see `wait_for_worker`."""
+        self._worker_began = time.monotonic()
         self.worker.start()
 
     def wait_for_worker(self) -> None:
@@ -135,12 +137,16 @@ class Stack:
         with self._step("worker"):
             self._wait_for(
                 self.worker,
-                lambda: self.worker.pid in serving_workers(self._host, self._port),
+                self._worker_serves,
                 _WORKER_START_SECONDS,
             )
 
+    def running_jobs(self) -> int:
+        """How many jobs this stack's worker runs, as the API knows; 0 where it cannot say."""
+        return serving_workers(self._host, self._port).get(self.worker.pid or 0, 0)
+
     def watch(self, tell: Callable[[str], None] = lambda _: None) -> None:
-        """Keep the parts alive until `stopping` is set.
+        """Keep the parts alive until `stopping` is set; a step is told once the worker serves.
 
         Raises:
             ServerFailed: a part dies again and again.
@@ -148,8 +154,12 @@ class Stack:
         """
         watch = Watch([*self._servers(), self.api, self.worker], time.monotonic(), tell)
         urls = self.database_url, self.broker_url
+        serves = False
         while not self.stopping.wait(_LOOK_SECONDS):
             watch.look(time.monotonic())
+            if not serves and self._worker_serves():
+                serves = True
+                self._on_step("worker", time.monotonic() - self._worker_began)
             if urls != (self.database_url, self.broker_url):
                 # A server came back on another port: its clients must be told the new one.
                 urls = self.database_url, self.broker_url
@@ -223,6 +233,9 @@ class Stack:
             "GRADBOOK_BROKER_URL": self.broker_url,
         }
         return {**os.environ, **ours}
+
+    def _worker_serves(self) -> bool:
+        return self.worker.pid in serving_workers(self._host, self._port)
 
     @contextlib.contextmanager
     def _step(self, name: str) -> Iterator[None]:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from cli.screen import duration, fact_line, shown_path
 from cli.stack.errors import StopAsked
 from cli.stack.stack import OnStep, Stack
 from foundation.settings import Settings
@@ -24,8 +25,8 @@ def run_stack(
 ) -> int:
     """Run PostgreSQL, Valkey, API and worker until Ctrl-C or SIGTERM; call it from the main thread.
 
-    Prints `ready http://HOST:PORT` on standard output once the API is ready; everything else it
-    has to say goes to standard error.
+    Prints `ready http://HOST:PORT` on standard output once the API is ready, and nothing else;
+    what people want to know goes to standard error.
 
     Returns:
         0: it was asked to stop, and everything is stopped.
@@ -34,9 +35,8 @@ def run_stack(
         StackError: something can't be started, or dies again and again; everything is stopped.
 
     """
-    with (
-        stop_on_signals() as stopping,
-        Stack(
+    with stop_on_signals() as stopping:
+        stack = Stack(
             home,
             host=host,
             port=port,
@@ -44,16 +44,30 @@ def run_stack(
             settings=settings,
             on_step=on_step or _print_step,
             stopping=stopping,
-        ) as stack,
-    ):
-        try:
-            stack.start()
-        except StopAsked:
-            return 0
-        print(f"ready {stack.url}", flush=True)  # noqa: T201  (what callers wait for)
-        stack.watch(_tell)
-        _tell("stopping: API, worker, Valkey, PostgreSQL")
+        )
+        with stack:
+            _serve(stack, home)
     return 0
+
+
+def _serve(stack: Stack, home: Path) -> None:
+    _tell(f"Gradbook on this machine, until Ctrl-C. Data folder: {shown_path(home)}\n")
+    try:
+        stack.start()
+    except StopAsked:
+        return
+    print(f"ready {stack.url}", flush=True)  # noqa: T201  (what callers wait for)
+    _tell(fact_line("documents", f"{stack.url}/docs"))
+    stack.watch(_tell)
+    if running := stack.running_jobs():
+        _tell(_what_becomes_of(running))
+    _tell("stopping: API, worker, Valkey, PostgreSQL")
+
+
+def _what_becomes_of(running: int) -> str:
+    if running == 1:
+        return "1 running job goes back to the queue and starts again from iteration 1."
+    return f"{running} running jobs go back to the queue and start again from iteration 1."
 
 
 @contextmanager
@@ -79,7 +93,7 @@ def stop_on_signals() -> Iterator[threading.Event]:
 
 
 def _print_step(name: str, seconds: float) -> None:
-    _tell(f"{name}: {seconds:.1f} s")
+    _tell(fact_line(name, duration(seconds)))
 
 
 def _tell(words: str) -> None:

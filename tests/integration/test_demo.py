@@ -111,6 +111,7 @@ def _serves_again(command: str, job_url: str, iterations: int, hints: list[str])
             job = httpx.get(job_url).json()
             assert job["state"] == "succeeded"
             assert job["book"]["rows"] == iterations
+            _refuses_beside(command)
             shown = [_shell(hint) for hint in hints]
         finally:
             end(up)
@@ -118,6 +119,22 @@ def _serves_again(command: str, job_url: str, iterations: int, hints: list[str])
     assert json.loads(shown[0])["total"] == iterations
     assert json.loads(shown[1])["items"][-1]["last_iteration"] == iterations
     assert shown[2].split()[2] == str(iterations)
+
+
+def _refuses_beside(command: str) -> None:
+    """While `up` serves the home, the demo says how its job is trained there."""
+    demo = subprocess.run(
+        ["/bin/sh", "-c", command.replace(" up ", " demo ")],
+        cwd=ROOT,
+        env=_environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert demo.returncode == 1
+    assert "is in use by process" in demo.stderr
+    assert "gradbook submit examples/digits.json --watch" in demo.stderr
 
 
 def _shell(line: str) -> str:

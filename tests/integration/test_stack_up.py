@@ -141,7 +141,9 @@ def test_it_starts_stops_in_order_and_goes_on_where_it_was(start_up: StartUp) ->
     up = start_up()
     wait_until(up.ready, START_SECONDS, "up is ready")
     assert up.answers()
-    wait_until(up.has_a_worker, START_SECONDS, "the worker is known")
+    wait_until(lambda: "  worker  " in up.words(), START_SECONDS, "the worker's step is told")
+    assert up.has_a_worker()
+    assert f"  http://127.0.0.1:{up.port}/docs\n" in up.words()
     for process in up.parts().values():
         assert os.getsid(process.pid) == process.pid != os.getsid(up.process.pid)
     with psycopg.connect(up.database_url()) as connection:
@@ -188,6 +190,19 @@ def _ends_of_parts(up: Up, number: signal.Signals) -> dict[str, float]:
 
     wait_until(all_ended, STOP_SECONDS, "every part has ended")
     return ended
+
+
+def test_a_job_that_runs_when_it_stops_is_told_to_start_again(start_up: StartUp) -> None:
+    up = start_up()
+    wait_until(up.ready, START_SECONDS, "up is ready")
+    jobs = f"http://127.0.0.1:{up.port}/v1/jobs"
+    network = {"name": "linear"}
+    spec = {"dataset": {"name": "digits"}, "network": network, "epochs": 1_000_000}
+    job = f"{jobs}/{httpx.post(jobs, json=spec).json()['id']}"
+    wait_until(lambda: httpx.get(job).json()["progress"]["iteration"], START_SECONDS, "rows")
+    up.process.send_signal(signal.SIGINT)
+    assert up.process.wait(STOP_SECONDS) == 0
+    assert "\n1 running job goes back to the queue and starts again from iteration 1." in up.words()
 
 
 def test_a_part_that_dies_is_started_again(start_up: StartUp) -> None:
@@ -241,6 +256,7 @@ def test_a_taken_port_is_named_with_the_cure(start_up: StartUp) -> None:
         assert up.process.wait(START_SECONDS) == 1
     assert f"Port {port} on 127.0.0.1 is taken" in up.words()
     assert f"--port {port + 1}" in up.words()
+    assert f"make up PORT={port + 1}" in up.words()
     assert "Traceback" not in up.words()
     assert not _of_home(up.home)
 
