@@ -4,12 +4,12 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Self, cast
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx
 
 from cli.answers import IterationPage, Job, JobPage, LogPage, Plan, Worker
-from cli.errors import ServiceAway, ServiceRefused
+from cli.errors import AddressInvalid, ServiceAway, ServiceRefused, ServiceStrange
 
 CONNECT_TIMEOUT_SECONDS = 3.0
 # A stream of a hundred thousand rows, or a plan of a thousand layers, may take its time.
@@ -31,14 +31,14 @@ class Client:
         url: the service's address without `/v1`.
         key: sent as a bearer token where given.
 
+    Raises:
+        AddressInvalid: `url` is none.
+
     """
 
     def __init__(self, url: str, key: str | None = None) -> None:
         self.url = url.rstrip("/")
-        try:
-            parsed = httpx.URL(self.url)
-        except httpx.InvalidURL as invalid:
-            raise ServiceAway(self.url, str(invalid)) from None
+        parsed = _address(self.url)
         self._http = httpx.Client(
             base_url=f"{self.url}/v1",
             headers={"Authorization": f"Bearer {key}"} if key else {},
@@ -111,7 +111,7 @@ class Client:
         ):
             if answer.is_error:
                 answer.read()
-                raise _refusal(answer)
+                raise self._refusal(answer)
             yield from answer.iter_bytes()
 
     def _send(
@@ -133,11 +133,18 @@ class Client:
                 **({} if body is None else _json_body(body)),
             )
         if answer.is_error or not answer.is_success:
-            raise _refusal(answer)
-        try:
-            return cast("dict[str, Any]", answer.json())
-        except ValueError:
-            raise ServiceAway(self.url, "what answers is no Gradbook") from None
+            raise self._refusal(answer)
+        found = _object(answer)
+        if found is None:
+            raise ServiceStrange(self.url, answer.status_code)
+        return found
+
+    def _refusal(self, answer: httpx.Response) -> ServiceRefused:
+        problem = _object(answer)
+        # Every one of Gradbook's problems has a title.
+        if problem is None or "title" not in problem:
+            return ServiceStrange(self.url, answer.status_code)
+        return ServiceRefused(answer.status_code, problem)
 
     @contextmanager
     def _mapped(self) -> Iterator[None]:
@@ -145,7 +152,9 @@ class Client:
             yield
         except httpx.ConnectError:
             raise ServiceAway(self.url) from None
-        except (httpx.TransportError, httpx.InvalidURL) as broken:
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol):
+            raise AddressInvalid(self.url) from None
+        except httpx.TransportError as broken:
             raise ServiceAway(self.url, str(broken) or type(broken).__name__) from None
 
 
@@ -156,15 +165,25 @@ def _json_body(body: object) -> dict[str, Any]:
     }
 
 
+def _address(url: str) -> httpx.URL:
+    try:
+        parsed = httpx.URL(url)
+        # httpx finds nothing amiss in a port above 65535, and in a bracket that is never closed.
+        right = parsed.scheme in {"http", "https"} and urlsplit(url).port != 0
+    except (httpx.InvalidURL, ValueError):
+        right = False
+    if not right or not parsed.host:
+        raise AddressInvalid(url)
+    return parsed
+
+
 def _path(job_id: str) -> str:
     return f"/jobs/{quote(job_id, safe='')}"
 
 
-def _refusal(answer: httpx.Response) -> ServiceRefused:
+def _object(answer: httpx.Response) -> dict[str, Any] | None:
     try:
-        problem = answer.json()
+        found = answer.json()
     except ValueError:
-        problem = {}
-    if not isinstance(problem, dict):
-        problem = {}
-    return ServiceRefused(answer.status_code, problem)
+        return None
+    return found if isinstance(found, dict) else None

@@ -2,19 +2,23 @@
 
     Refused                 the command cannot be done; its text is all that is shown
     ├── ServiceAway         nothing answers at the address
+    ├── AddressInvalid      what should be the service's address is no URL
     ├── ServiceRefused      the service answered with a problem
+    │   └── ServiceStrange  what answered is no Gradbook, or something before it
+    ├── JobUnclear          what should name a job names none, or more than one
     ├── SpecUnreadable      the spec's file, or a `--set`, is no spec
     ├── SettingsInvalid     a GRADBOOK_… variable cannot be what it is
     ├── DatabaseAway        the database does not answer, or is not configured
     ├── WorkerUnfit         the worker cannot train here
     ├── JobFailed           the job that was waited for did not succeed (cli/progress.py)
+    ├── JobLeft             somebody would not wait for the job any longer (cli/progress.py)
     └── BookWrong           the book does not hold what it says (cli/verification.py)
 
 `cli.main.run` prints each of them to standard error and exits with its `exit_code`; none of
 them ends in a traceback.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 HTTP_NOT_IMPLEMENTED = 501
@@ -36,6 +40,14 @@ class ServiceAway(Refused):
         )
 
 
+class AddressInvalid(Refused):
+    def __init__(self, url: str) -> None:
+        self.url = url
+        super().__init__(
+            f"GRADBOOK_URL: {url!r} is no address of a service; http://127.0.0.1:8000 is one"
+        )
+
+
 class ServiceRefused(Refused):
     """The service answered with a problem.
 
@@ -49,12 +61,17 @@ class ServiceRefused(Refused):
         self.status, self.problem = status, problem
         super().__init__(self._text())
 
+    @property
+    def errors(self) -> Sequence[Mapping[str, Any]]:
+        """Each broken rule: `loc`, its place, and `msg`."""
+        return self.problem.get("errors") or ()
+
     def _text(self) -> str:
         title = str(self.problem.get("title") or f"HTTP {self.status}")
         detail = str(self.problem.get("detail") or "")
         if self.status == HTTP_NOT_IMPLEMENTED:
             title = "this release cannot do that yet"
-        places = [_place(error) for error in self.problem.get("errors") or ()]
+        places = [_place(error) for error in self.errors]
         # The places say all that the detail sums up.
         head = title if places or not detail or detail == title else f"{title}: {detail}"
         return "\n".join([head, *places])
@@ -63,6 +80,24 @@ class ServiceRefused(Refused):
 def _place(error: Mapping[str, Any]) -> str:
     loc = ".".join(str(part) for part in error.get("loc") or ())
     return f"  {loc}: {error.get('msg')}" if loc else f"  {error.get('msg')}"
+
+
+class ServiceStrange(ServiceRefused):
+    """The answer is none of Gradbook's: another server's, or one of a proxy before it."""
+
+    def __init__(self, url: str, status: int) -> None:
+        self.url = url
+        super().__init__(status, {})
+
+    def _text(self) -> str:
+        return (
+            f"{self.url} answers HTTP {self.status}, and not as Gradbook does: is this Gradbook? "
+            "GRADBOOK_URL names another address"
+        )
+
+
+class JobUnclear(Refused):
+    """What should name a job names none, or more than one."""
 
 
 class SpecUnreadable(Refused):

@@ -8,9 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+)
 
-from cli.answers import FINISHED, Job
+from cli.answers import FINISHED, Job, Plan
 from cli.errors import Refused, ServiceAway, ServiceRefused
 from cli.screen import duration, number
 
@@ -22,6 +29,8 @@ LINE_EVERY_SECONDS = 5.0
 # Longer than an API process takes to be started again.
 AWAY_SECONDS = 30.0
 SERVER_ERROR = 500
+LEAST_BAR = 5
+WIDEST_BAR = 40
 
 Show = Callable[[Job], None]
 
@@ -32,6 +41,29 @@ class JobFailed(Refused):
     def __init__(self, job: Job) -> None:
         self.job = job
         super().__init__(f"job {job['id']} {ending(job)}")
+
+
+class JobLeft(Refused):
+    """Somebody would not wait for the job any longer; it goes on."""
+
+    exit_code = 130
+
+    def __init__(self, job_id: str) -> None:
+        self.job_id = job_id
+        super().__init__(f"job {job_id} goes on: `gradbook watch {job_id}` follows it again")
+
+
+def watch_job(client: "Client", job: Job) -> Job:
+    """`follow_job` for somebody who may press Ctrl-C.
+
+    Raises:
+        JobLeft: they did.
+
+    """
+    try:
+        return follow_job(client, job)
+    except KeyboardInterrupt:
+        raise JobLeft(job["id"]) from None
 
 
 def follow_job(client: "Client", job: Job, *, pause: Callable[[float], object] = time.sleep) -> Job:
@@ -46,7 +78,7 @@ def follow_job(client: "Client", job: Job, *, pause: Callable[[float], object] =
         ServiceRefused: the service refused for another reason than a trouble of its own.
 
     """
-    with _display() as show:
+    with _display(job) as show:
         show(job)
         while job["state"] not in FINISHED:
             pause(POLL_SECONDS)
@@ -62,10 +94,14 @@ def require_success(job: Job) -> None:
 
 
 def ending(job: Job) -> str:
-    """How a job ended, in one line."""
-    reason = f" ({job['stop_reason']})" if job["stop_reason"] not in {None, job["state"]} else ""
+    """How a job ended, in one line, with what went wrong."""
     error = f": {job['error']['message']}" if job["error"] else ""
-    return f"{job['state']}{reason}{error}"
+    return f"{_end(job)}{error}"
+
+
+def _end(job: Job) -> str:
+    reason = f" ({job['stop_reason']})" if job["stop_reason"] not in {None, job["state"]} else ""
+    return f"{job['state']}{reason}"
 
 
 def waiting_line(job: Job) -> str:
@@ -91,26 +127,34 @@ def _ask_patiently(client: "Client", job_id: str, pause: Callable[[float], objec
 
 
 @contextmanager
-def _display() -> Iterator[Show]:
+def _display(job: Job) -> Iterator[Show]:
     if sys.stderr.isatty():
-        with _bar(Console(stderr=True)) as bar:
+        with _bar(Console(stderr=True), _text_width(job["plan"])) as bar:
             yield _bar_updates(bar)
     else:
         yield _lines()
 
 
-def _bar(screen: Console) -> Progress:
-    # The columns that can be done without go where the terminal is narrow.
-    wide = screen.width >= 100  # noqa: PLR2004 - what all columns need
-    columns = [
+def _bar(screen: Console, text_width: int) -> Progress:
+    # The numbers come first: the bar has what they leave, and goes where that is nothing.
+    room = screen.width - text_width
+    columns: list[ProgressColumn] = [
         TextColumn("{task.fields[where]}"),
-        BarColumn(bar_width=None if wide else 16),
         MofNCompleteColumn(),
         TextColumn("loss {task.fields[loss]}", style="bold"),
         TextColumn("{task.fields[speed]}"),
         TextColumn("{task.fields[left]}"),
     ]
-    return Progress(*columns, console=screen, expand=wide)
+    if room >= LEAST_BAR:
+        columns.insert(1, BarColumn(bar_width=min(room, WIDEST_BAR)))
+    return Progress(*columns, console=screen)
+
+
+def _text_width(plan: Plan) -> int:
+    """How wide all that stands beside the bar becomes."""
+    epochs, batches, total = plan["epochs"], plan["batches_per_epoch"], plan["iterations_total"]
+    where = f"epoch {epochs}/{epochs} batch {batches}/{batches}"
+    return len(f"{where}  {total}/{total} loss 0.0001234 9999 it/s 59:59 left")
 
 
 def _bar_updates(bar: Progress) -> Show:
@@ -161,18 +205,21 @@ def progress_line(job: Job) -> str:
 
 
 def where(job: Job) -> str:
-    """Where the job is: its epoch and batch, or what it waits for, or how it ended."""
+    """Where the job is: its epoch and batch, or what it waits for, or how it ended.
+
+    What went wrong is left to whoever tells the end: it is told once.
+    """
     if job["state"] == "queued":
         return waiting_line(job)
     if job["state"] != "running":
-        return ending(job)
+        return _end(job)
     progress, plan = job["progress"], job["plan"]
     if progress["iteration"] == 0:
         return f"running, {progress['phase'] or 'start'}"
-    return (
-        f"epoch {progress['epoch']}/{plan['epochs']} "
-        f"batch {progress['batch']}/{plan['batches_per_epoch']}"
-    )
+    epoch = f"epoch {progress['epoch']}/{plan['epochs']}"
+    # An epoch that has begun has no batch yet.
+    batch = f" batch {progress['batch']}/{plan['batches_per_epoch']}" if progress["batch"] else ""
+    return f"{epoch}{batch}"
 
 
 def _loss(job: Job) -> float | str | None:

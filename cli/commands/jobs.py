@@ -1,5 +1,6 @@
 """Commands that make, change and list jobs: `plan`, `submit`, `ls`, `cancel`, `stop` and more."""
 
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,14 +9,27 @@ import typer
 from cli.answers import Job, Plan
 from cli.connection import connect
 from cli.errors import SpecUnreadable
-from cli.progress import follow_job, require_success
-from cli.screen import age, number, show_facts, show_json, show_table
-from cli.specs import read_spec, set_value
+from cli.job_ids import find_id, short_ids
+from cli.progress import require_success, watch_job
+from cli.screen import (
+    age,
+    between,
+    counted,
+    duration,
+    number,
+    show_facts,
+    show_json,
+    show_table,
+)
+from cli.specs import read_spec, set_value, text_explained
 
 if TYPE_CHECKING:
     from cli.client import Client
 
-Id = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.", show_default=False)]
+Id = Annotated[
+    str,
+    typer.Argument(metavar="JOB", help="A job's id, its beginning, or `last`.", show_default=False),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the API's answer.")]
 Source = Annotated[
     str | None,
@@ -40,7 +54,7 @@ def add_to(app: typer.Typer) -> None:
 
 def plan(spec: Source = None, from_: From = None, set_: Set = None, *, json: Json = False) -> None:
     """Show a spec's arithmetic and its network; nothing is queued."""
-    with connect() as client:
+    with connect() as client, text_explained(set_):
         answer = client.plan(_gather(client, spec, from_, set_))
     if json:
         show_json(answer)
@@ -58,14 +72,15 @@ def submit(
 ) -> None:
     """Queue a job; prints its id. With --watch the exit code is 0 only where it succeeds."""
     with connect() as client:
-        job = client.submit(_gather(client, spec, from_, set_))
+        with text_explained(set_):
+            job = client.submit(_gather(client, spec, from_, set_))
         if json and not watch:
             show_json(job)
         elif not json:
             typer.echo(job["id"])
         if not watch:
             return
-        job = follow_job(client, job)
+        job = watch_job(client, job)
     if json:
         show_json(job)
     require_success(job)
@@ -87,8 +102,12 @@ def ls(
     if json:
         show_json(jobs)
         return
-    columns = ("id", "name", "state", "iteration", "loss", "test accuracy", "created")
-    show_table(columns, map(_row, jobs))
+    columns = ("id", "name", "state", "iteration", "loss", "test acc", "took", "created")
+    ids = [job["id"] for job in jobs]
+    # A pipe gets what no other job will ever begin with.
+    shown = short_ids(ids) if sys.stdout.isatty() else ids
+    rows = ((job_id, *_row(job)) for job_id, job in zip(shown, jobs, strict=True))
+    show_table(columns, rows, cropped="name", spare=("created", "took"))
 
 
 def cancel(job: Id) -> None:
@@ -102,23 +121,23 @@ def stop(job: Id) -> None:
 
 
 def pause(job: Id) -> None:
-    """Put a job aside, to be resumed where it was."""
+    """Put a job aside, to be resumed where it was (comes with the next release)."""
     _ask(job, "pause")
 
 
 def resume(job: Id) -> None:
-    """Queue a paused job again."""
+    """Queue a paused job again (comes with the next release)."""
     _ask(job, "resume")
 
 
 def retry(job: Id) -> None:
-    """Queue a failed or cancelled job again."""
+    """Queue a failed or cancelled job again (comes with the next release)."""
     _ask(job, "retry")
 
 
 def _ask(job_id: str, action: str) -> None:
     with connect() as client:
-        job = client.ask(job_id, action)
+        job = client.ask(find_id(client, job_id), action)
     wanted = f", {job['wanted']} is on its way" if job["wanted"] else ""
     typer.echo(f"{job['id']} {job['state']}{wanted}")
 
@@ -130,7 +149,8 @@ def _gather(
         raise SpecUnreadable("SPEC", "name a file, or - for standard input, or --from JOB")
     if from_ is not None:
         # The new job says where it comes from; the numbers do not depend on it.
-        spec = client.job(from_)["spec"] | {"parent": from_}
+        parent = client.job(find_id(client, from_))
+        spec = parent["spec"] | {"parent": parent["id"]}
     else:
         spec = read_spec(source or "-")
     for assignment in assignments or ():
@@ -144,12 +164,12 @@ def _row(job: Job) -> tuple[str, ...]:
     if loss is None and job["latest"]:
         loss = job["latest"]["loss"]
     return (
-        job["id"],
         job["name"],
         job["state"],
         f"{progress['iteration']}/{progress['iterations_total']}",
         number(loss),
         number(summary["test_accuracy"]),
+        duration(between(job["started_at"], job["finished_at"])),
         age(job["created_at"]),
     )
 
@@ -172,10 +192,10 @@ def _show_plan(answer: Plan) -> None:
 def _plan_facts(answer: Plan) -> Iterator[tuple[str, str]]:
     yield "samples", f"{answer['train_samples']:,}"
     yield "validation", f"{answer['validation_samples']:,}" if answer["validation_samples"] else ""
-    yield "test", f"{answer['test_samples']:,} in {answer['test_batches']:,} batches"
+    yield "test", f"{answer['test_samples']:,} in {counted(answer['test_batches'], 'batch')}"
     yield "batch size", f"{answer['batch_size']:,} ({answer['gradient_descent']})"
-    yield "last batch", f"{answer['last_batch_size']:,} samples"
-    yield "an epoch", f"{answer['batches_per_epoch']:,} batches"
+    yield "last batch", counted(answer["last_batch_size"], "sample")
+    yield "an epoch", counted(answer["batches_per_epoch"], "batch")
     yield "iterations", answer["formula"]
     yield "parameters", f"{answer['network']['parameters']:,}"
     yield "same as", " ".join(answer["same_as"])

@@ -103,7 +103,8 @@ def test_a_job_is_submitted_listed_and_shown(gradbook: Command, tmp_path: Path) 
     assert (listed["name"], listed["state"]) == ("from a file", "queued")
     job: Job = json.loads(_done(gradbook("show", job_id, "--json")))
     assert job["spec"]["optimizer"]["lr"] == 0.001
-    shown = _done(gradbook("show", job_id))
+    shown = _done(gradbook("show", job_id[:13]))
+    assert shown == _done(gradbook("show", "last"))
     waiting = job["waiting_for"]
     assert waiting
     assert re.search(r"^state +queued", shown, re.MULTILINE)
@@ -141,7 +142,7 @@ def test_what_cannot_be_done_is_told_in_words(gradbook: Command) -> None:
     missing = "0192d3f0-0000-7000-8000-000000000001"
     for command in ("show", "watch", "logs", "stop", "verify"):
         assert missing in _refused(gradbook(command, missing))
-    _refused(gradbook("cancel", "no-id"))
+    assert "is no job's id" in _refused(gradbook("cancel", "no-id"))
     job_id = _done(gradbook("submit", "-", given=SPEC)).strip()
     for command in ("pause", "resume", "retry"):
         assert "cannot do that yet" in _refused(gradbook(command, job_id))
@@ -189,6 +190,9 @@ def test_a_job_is_watched_to_its_end_and_its_book_is_verified(
         shown = _done(gradbook("show", job_id))
         assert re.search(r"^state +succeeded \(epochs\)$", shown, re.MULTILINE)
         assert re.search(r"^book +12 of 12 rows, complete$", shown, re.MULTILINE)
+        for name in ("finished", "took"):
+            assert re.search(rf"^{name} +\d", shown, re.MULTILINE)
+        assert re.search(r"\t1 to 12\t", shown)
         verified = _done(gradbook("verify", job_id)).splitlines()
         assert [line.split(":")[0] for line in verified] == [
             "ok    rows",
@@ -196,6 +200,23 @@ def test_a_job_is_watched_to_its_end_and_its_book_is_verified(
             "ok    weights_sha256",
         ]
         assert not any("none in the book" in line for line in verified)
+
+
+@on_newest_postgres
+def test_a_job_that_failed_before_its_first_row_shows_none(
+    gradbook: Command, settings: Settings, tmp_path: Path
+) -> None:
+    in_the_way = settings.home / "datasets" / "cifar10"
+    in_the_way.parent.mkdir(parents=True)
+    in_the_way.touch()
+    spec = SPEC | {"dataset": {"name": "cifar10"}, "network": {"name": "linear"}, "epochs": 1}
+    with worker_process(settings, tmp_path / "worker.log"):
+        told = _refused(gradbook("submit", "-", "--watch", given=spec))
+        message = json.loads(_done(gradbook("show", "last", "--json")))["error"]["message"]
+        assert told.count(message) == 1
+        shown = _done(gradbook("show", "last"))
+    assert re.search("^book +no rows$", shown, re.MULTILINE)
+    assert re.search(r"^1\t.*\t-\t[^\t]+ ago\t", shown, re.MULTILINE)
 
 
 @on_newest_postgres

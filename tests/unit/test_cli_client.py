@@ -6,7 +6,7 @@ import struct
 import pytest
 
 from cli.client import Client
-from cli.errors import ServiceAway, ServiceRefused
+from cli.errors import AddressInvalid, ServiceAway, ServiceRefused, ServiceStrange
 from cli.verification import BookWrong, verify_book
 from tests.processes import free_port
 from tests.unit.answering import a_job, answering, as_json, problem
@@ -20,9 +20,11 @@ def test_where_nothing_answers_the_cure_is_named() -> None:
     assert "is `gradbook up` running?" in str(away.value)
 
 
-@pytest.mark.parametrize("url", ["http://[", "no address", "http://127.0.0.1:99999"])
+@pytest.mark.parametrize(
+    "url", ["http://[", "foo", "no address", "ftp://127.0.0.1", "http://", "http://127.0.0.1:99999"]
+)
 def test_an_address_that_is_none_is_told_as_such(url: str) -> None:
-    with pytest.raises(ServiceAway, match="nothing answers at"), Client(url) as client:
+    with pytest.raises(AddressInvalid, match="is no address"), Client(url) as client:
         client.job("x")
 
 
@@ -58,7 +60,9 @@ def test_what_is_not_built_yet_is_told_so() -> None:
         client.ask("x", "pause")
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>Bad Gateway</html>", b"[1]"])
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>Bad Gateway</html>", b"[1]", b'{"detail": "Not Found"}']
+)
 def test_an_error_that_is_no_problem_still_has_its_status(body: bytes) -> None:
     with (
         answering(lambda *_: (502, "text/html", body)) as url,
@@ -68,13 +72,13 @@ def test_an_error_that_is_no_problem_still_has_its_status(body: bytes) -> None:
         client.job("x")
 
 
-def test_another_server_is_not_taken_for_a_gradbook() -> None:
-    with (
-        answering(lambda *_: (200, "text/html", b"<html>hello</html>")) as url,
-        Client(url) as client,
-        pytest.raises(ServiceAway, match="no Gradbook"),
-    ):
-        client.job("x")
+@pytest.mark.parametrize(("status", "body"), [(200, b"<html>hello</html>"), (404, b"not here")])
+def test_another_server_is_not_taken_for_a_gradbook(status: int, body: bytes) -> None:
+    with answering(lambda *_: (status, "text/html", body)) as url, Client(url) as client:
+        with pytest.raises(ServiceStrange) as strange:
+            client.job("x")
+        assert str(strange.value).startswith(f"{url} answers HTTP {status}")
+        assert "is this Gradbook?" in str(strange.value)
 
 
 def test_an_id_cannot_lead_to_another_path() -> None:

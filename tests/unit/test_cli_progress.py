@@ -7,7 +7,15 @@ import pytest
 
 from cli.client import Client
 from cli.errors import ServiceRefused
-from cli.progress import JobFailed, follow_job, progress_line, require_success, where
+from cli.progress import (
+    JobFailed,
+    JobLeft,
+    follow_job,
+    progress_line,
+    require_success,
+    watch_job,
+    where,
+)
 from tests.processes import free_port
 from tests.unit.answering import a_job, answering, as_json, problem
 
@@ -25,6 +33,11 @@ def test_a_running_job_is_told_by_epoch_batch_iteration_loss_speed_and_time_left
 def test_a_job_that_has_not_begun_to_train_tells_its_phase() -> None:
     progress = a_job()["progress"] | {"phase": "load", "iteration": 0}
     assert where(a_job(progress=progress)) == "running, load"
+
+
+def test_an_epoch_that_has_begun_has_no_batch_yet() -> None:
+    progress = a_job()["progress"] | {"epoch": 4, "batch": 0}
+    assert where(a_job(progress=progress)) == "epoch 4/10"
 
 
 @pytest.mark.parametrize(
@@ -71,6 +84,28 @@ def test_a_job_is_followed_to_its_end(capsys: pytest.CaptureFixture[str]) -> Non
         "epoch 3/10 batch 17/196",
         "succeeded",
     ]
+
+
+def test_what_went_wrong_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    error = {"type": "DatasetMissing", "message": "no cifar10 here"}
+    failed = a_job(state="failed", stop_reason="error", error=error)
+    with Client("http://127.0.0.1:1") as client, pytest.raises(JobFailed, match="no cifar10 here"):
+        require_success(watch_job(client, failed))
+    assert capsys.readouterr().err.startswith("failed (error)  iteration")
+
+
+def test_a_job_that_is_left_goes_on_and_its_watcher_learns_how_to_come_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cli.progress.time.monotonic", interrupted)
+    job = a_job()
+    with Client("http://127.0.0.1:1") as client, pytest.raises(JobLeft) as left:
+        watch_job(client, job)
+    assert left.value.exit_code == 130
+    assert f"goes on: `gradbook watch {job['id']}`" in str(left.value)
 
 
 def test_an_api_that_starts_again_is_waited_for() -> None:

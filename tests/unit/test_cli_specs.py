@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.errors import SpecUnreadable
-from cli.specs import parse_yaml, read_spec, set_value
+from cli.errors import ServiceRefused, SpecUnreadable
+from cli.specs import parse_yaml, read_spec, set_value, text_explained
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,9 @@ def test_a_dash_is_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ('{"epochs": ', "broken JSON"),
+        ('{"epochs": ', "not JSON, line 1, column 12"),
+        ('{"epochs": 1, "epochs": 2}', "`epochs` stands twice in one object"),
+        ("epochs: 1\na:\n  b: 1\n  b: 2\n", "`b` stands twice, on line 3 and on line 4"),
         ('{"lr": NaN}', "NaN is no number"),
         ("a: [1", "neither JSON nor YAML"),
         ("[1, 2]", "a spec is an object"),
@@ -74,6 +76,28 @@ def test_what_is_no_spec_is_refused_by_name(tmp_path: Path, text: str, reason: s
     with pytest.raises(SpecUnreadable, match=reason) as refused:
         read_spec(str(file))
     assert str(file) in str(refused.value)
+
+
+def test_a_json_file_is_never_read_as_yaml(tmp_path: Path) -> None:
+    file = tmp_path / "spec.json"
+    file.write_text("{\n  epochs: 3}")
+    with pytest.raises(SpecUnreadable, match="not JSON, line 2, column 3"):
+        read_spec(str(file))
+    assert read_spec(str(file.rename(tmp_path / "spec.yaml"))) == {"epochs": 3}
+
+
+def test_a_number_where_text_is_wanted_is_refused_with_the_cure() -> None:
+    errors = [{"loc": ["name"], "msg": "text is expected"}, {"loc": ["epochs"], "msg": "no"}]
+    refusal = ServiceRefused(422, {"title": "The spec breaks a rule", "errors": errors})
+    with pytest.raises(SpecUnreadable) as refused, text_explained(["epochs=x", "name=123"]):
+        raise refusal
+    assert str(refused.value).splitlines()[1:] == [
+        "  name: text is expected",
+        "  epochs: no",
+        "  as text: --set 'name=\"123\"'",
+    ]
+    with pytest.raises(ServiceRefused), text_explained(["epochs=x"]):
+        raise refusal
 
 
 def test_a_file_that_is_missing_or_no_text_is_refused(tmp_path: Path) -> None:
