@@ -17,22 +17,23 @@ NAME = re.compile(r'"[a-z_0-9]+"(?=:)')
 
 
 def _commands() -> list[tuple[str, str]]:
-    """Each command of the session, and what README says that it prints."""
+    """The commands of each block, and what README says that they print."""
     session = (ROOT / "README.md").read_text().split("## A session")[1].split("\n## ")[0]
     found: list[tuple[str, str]] = []
     for block in re.findall(r"```console\n(.*?)```", session, re.DOTALL):
         lines = block.replace("\\\n", " ").splitlines()
         commands = [line.removeprefix(PROMPT) for line in lines if line.startswith(PROMPT)]
         printed = [line for line in lines if not line.startswith(PROMPT)]
-        found.append((commands[-1], "\n".join(printed)))
+        found.append(("\n".join(commands), "\n".join(printed)))
     return found
 
 
-def _shell(url: str, folder: Path) -> Callable[[str, str], str]:
+def _shell(url: str, folder: Path) -> Callable[..., str]:
     (folder / "examples").symlink_to(ROOT / "examples")
 
     def run(command: str, job: str = "") -> str:
-        script = f"JOB={job}; {command.replace(PRINTED_AT, url)}"
+        here = command.replace(PRINTED_AT, url).replace("/tmp/", f"{folder}/")  # noqa: S108
+        script = f"JOB={job}\n{here}"
         answer = subprocess.run(
             ["/bin/bash", "-c", script], cwd=folder, capture_output=True, text=True, check=True
         )
@@ -49,14 +50,14 @@ def test_the_session_in_the_readme_can_be_typed(settings: Settings, tmp_path: Pa
         api_process(settings, tmp_path / "api.log") as api,
     ):
         run = _shell(str(api.base_url), tmp_path)
-        assert run(plan[0], "") == plan[1]
+        assert run(plan[0]) == plan[1]
 
-        submitted = run(submit[0], "")
+        submitted = run(submit[0])
         job = JOB.findall(submitted)[0]
         assert JOB.sub("", submitted) == JOB.sub("", submit[1])
 
         # A job that has not come to its first row shows no "latest" yet.
-        polled = NAME.findall(run(poll[0], job))
+        polled = NAME.findall(run(poll[0]))
         assert '"progress"' in polled
         assert polled == NAME.findall(poll[1])[: len(polled)]
 
