@@ -21,7 +21,7 @@ from cli.stack.valkey import EmbeddedValkey
 from foundation.settings import BrokerSettings, DatabaseSettings, Settings
 from migrations.run import migrate
 from services.database import make_engine, transaction
-from tests.versions import NEWEST, OLDEST
+from tests.versions import NEWEST, OLDEST, leaves_out_oldest
 
 TEMPLATE = "gradbook_template"
 GIVEN_POSTGRES = os.environ.get("GRADBOOK_TEST_POSTGRES_URL")
@@ -33,6 +33,12 @@ def pytest_configure() -> None:
     for name in [name for name in os.environ if name.startswith("GRADBOOK_")]:
         if not name.startswith("GRADBOOK_TEST_"):
             del os.environ[name]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    left_out = [item for item in items if leaves_out_oldest(item)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
 
 
 def _admin(url: URL) -> Engine:

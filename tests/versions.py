@@ -5,5 +5,13 @@ import pytest
 NEWEST = 18
 OLDEST = 16
 
-# For tests of whole processes, whose SQL other tests try on both.
-on_newest_postgres = pytest.mark.parametrize("postgres", [NEWEST], indirect=True)
+# For tests of processes, sockets and signals, whose SQL other tests try on both.
+on_newest_postgres = pytest.mark.newest_postgres
+
+
+def leaves_out_oldest(item: pytest.Item) -> bool:
+    """Whether this is the older server's turn of a test that wants the newest alone."""
+    if item.get_closest_marker("newest_postgres") is None:
+        return False
+    call = getattr(item, "callspec", None)
+    return call is not None and call.params.get("postgres") == OLDEST

@@ -24,7 +24,10 @@ from tests.integration.test_api_bad_input import is_problem
 from tests.processes import free_port
 from tests.serving import serving
 from tests.submitted import get, spec_of, submit
+from tests.versions import on_newest_postgres
 from tests.waiting import wait_until
+
+pytestmark = on_newest_postgres
 
 IN_TIME_SECONDS = 1.0
 QUICKLY_SECONDS = 6.0

@@ -13,8 +13,11 @@ from sqlalchemy import Engine, text
 from foundation.settings import Settings
 from services.database import transaction
 from tests.processes import api_process
+from tests.versions import on_newest_postgres
 from tests.waiting import wait_until
 from tests.written import WrittenJob, make_rows, write_job
+
+pytestmark = on_newest_postgres
 
 ROWS = 1_000_000
 MEBIBYTE = 2**20

@@ -26,6 +26,7 @@ from tests.bookings import attempts_of, book_job, events_of, job_of
 from tests.integration.test_training_leavings import accuracy_alone
 from tests.processes import api_process, worker_process
 from tests.trainings import SMALL, Book, make_request, train_spec
+from tests.versions import on_newest_postgres
 from tests.waiting import wait_until
 from worker.child import Orders
 from worker.forkserver import start_forkserver
@@ -33,6 +34,8 @@ from worker.line import Line
 from worker.salvage import Salvage
 from worker.shutdown import Shutdown
 from worker.training.errors import Cancelled
+
+pytestmark = on_newest_postgres
 
 SOON = 60.0
 CANCEL_SECONDS = 2.0

@@ -23,11 +23,14 @@ from services.database import make_engine, transaction
 from tests.bookings import attempts_of, book_job, events_of, job_of
 from tests.pretenders import BATCHES, make_rows
 from tests.severed import severed_way
+from tests.versions import on_newest_postgres
 from tests.waiting import wait_until
 from worker.forkserver import start_forkserver
 from worker.line import Line
 from worker.shutdown import Shutdown
 from worker.supervisor import Supervisor
+
+pytestmark = on_newest_postgres
 
 CANCEL_SECONDS = 2.0
 SOON = 30.0

@@ -25,7 +25,10 @@ from services.broker import make_celery, ticket, tickets_waiting
 from services.database import transaction
 from tests.bookings import attempts_of, book_job, job_of
 from tests.processes import ROOT, end, environment_of
+from tests.versions import on_newest_postgres
 from tests.waiting import wait_until
+
+pytestmark = on_newest_postgres
 
 SOON = 60.0
 RUN = "from worker.main import run_worker, Settings; run_worker(Settings(), train={train!r})"
