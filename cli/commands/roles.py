@@ -75,8 +75,7 @@ def up(
 ) -> None:
     """Run everything on this machine: PostgreSQL, Valkey, API and worker, until Ctrl-C.
 
-    A job that runs when it stops goes back to the queue, and starts again from iteration 1 when
-    it serves again.
+    A job that runs when it stops starts again from iteration 1 at the next `up`.
     """
     from cli.stack.up import run_stack
 
