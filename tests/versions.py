@@ -5,7 +5,8 @@ import pytest
 NEWEST = 18
 OLDEST = 16
 
-# For tests of processes, sockets and signals, whose SQL other tests try on both.
+# For tests of processes and signals, whose SQL other tests try on both, and of refusals, which
+# come before any SQL.
 on_newest_postgres = pytest.mark.newest_postgres
 
 

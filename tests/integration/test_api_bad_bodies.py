@@ -11,6 +11,9 @@ from sqlalchemy import Engine
 
 from tests.integration.test_api_bad_input import is_problem, stored
 from tests.submitted import spec_of, submit
+from tests.versions import on_newest_postgres
+
+pytestmark = on_newest_postgres
 
 JSON = {"Content-Type": "application/json"}
 LIMIT = 1_048_576

@@ -9,6 +9,9 @@ from sqlalchemy import Engine, func, select
 from models.tables import jobs
 from services.database import transaction
 from tests.submitted import spec_of
+from tests.versions import on_newest_postgres
+
+pytestmark = on_newest_postgres
 
 PATHS = ("/v1/plan", "/v1/jobs", "/v1/jobs/batch")
 

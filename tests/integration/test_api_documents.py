@@ -11,6 +11,9 @@ from api.main import create_app
 from api.problems import PROBLEMS
 from foundation.settings import Settings
 from tests.submitted import Json
+from tests.versions import on_newest_postgres
+
+pytestmark = on_newest_postgres
 
 PROBLEM = {"$ref": "#/components/schemas/Problem"}
 

@@ -9,6 +9,9 @@ from models.domain.spec import parse_spec
 from models.tables import jobs
 from services.database import transaction
 from tests.submitted import spec_of, submit
+from tests.versions import on_newest_postgres
+
+pytestmark = on_newest_postgres
 
 
 def cifar(**changes: object) -> dict[str, object]:

@@ -13,6 +13,9 @@ from foundation.settings import Settings
 from tests.integration.test_api_bad_input import is_problem
 from tests.serving import serving
 from tests.submitted import Json, submit
+from tests.versions import on_newest_postgres
+
+pytestmark = on_newest_postgres
 
 STRANGE_CURSORS = ("x", "AAAA", "%00", "é", "-1", "A" * 10_000)
 STRANGE_LIMITS = ("-1", "0", "1000000000000000000000", "x", "", "1.5", "NaN")
