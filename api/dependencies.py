@@ -45,11 +45,6 @@ async def settings(request: Request) -> Settings:
     return parts_of(request).settings
 
 
-async def streams(request: Request) -> Connections:
-    """The connections of answers that stream: they are held for as long as a client reads."""
-    return parts_of(request).streams
-
-
 async def tickets(request: Request) -> Tickets:
     return parts_of(request).tickets
 
@@ -84,7 +79,6 @@ async def snapshot_connection(request: Request) -> AsyncIterator[Connection]:
 
 
 SettingsDependency = Annotated[Settings, Depends(settings)]
-StreamsDependency = Annotated[Connections, Depends(streams)]
 TicketsDependency = Annotated[Tickets, Depends(tickets)]
 ConnectionDependency = Annotated[Connection, Depends(connection, scope="function")]
 SnapshotDependency = Annotated[Connection, Depends(snapshot_connection, scope="function")]

@@ -4,7 +4,6 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -34,8 +33,6 @@ DEFAULT_PORT = 8000
 INTERRUPTED = 130
 
 _COUNT_ROWS = "SELECT count(*) FROM v_iterations WHERE job = %s"
-
-Pause = Callable[[float], None]
 
 
 class DemoWrong(Refused):

@@ -40,13 +40,13 @@ def environment_of(settings: Settings, extra: Mapping[str, str] | None = None) -
 
 
 @contextlib.contextmanager
-def role(
+def python(
     settings: Settings, *arguments: str, log: Path, extra: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run `gradbook <arguments>` in a session of its own, and end it by SIGTERM."""
+    """Run `python <arguments>` in a session of its own, and end it by SIGTERM."""
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "cli.main", *arguments],
+            [sys.executable, *arguments],
             cwd=ROOT,
             env=environment_of(settings, extra),
             stdin=subprocess.DEVNULL,
@@ -58,6 +58,13 @@ def role(
         yield process
     finally:
         end(process)
+
+
+def role(
+    settings: Settings, *arguments: str, log: Path, extra: Mapping[str, str] | None = None
+) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
+    """Run `gradbook <arguments>` in the same way."""
+    return python(settings, "-m", "cli.main", *arguments, log=log, extra=extra)
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

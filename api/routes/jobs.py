@@ -1,5 +1,6 @@
 """Jobs: submit, list, look at, change, delete."""
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Response, status
@@ -57,7 +58,7 @@ def submit_job(
     """Queue a training job. Once this is answered with 201 the job is never lost."""
     job = submit(connection, [draft])[0]
     response.headers["Location"] = f"/v1/jobs/{job.id}"
-    after_commit.append(lambda: tickets.wake(draft.spec.queue))
+    after_commit.append(partial(tickets.wake, draft.spec.queue))
     return job
 
 
@@ -78,7 +79,7 @@ def submit_jobs(
     """Queue 1 to 100 jobs: all of them or, where one is refused, none."""
     made = submit(connection, drafts)
     for draft in drafts:
-        after_commit.append(lambda queue=draft.spec.queue: tickets.wake(queue))  # type: ignore[misc]
+        after_commit.append(partial(tickets.wake, draft.spec.queue))
     return JobBatch(items=made)
 
 

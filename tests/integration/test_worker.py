@@ -4,7 +4,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +23,7 @@ from models.tables import progress, workers
 from services.broker import make_celery, ticket, tickets_waiting
 from services.database import transaction
 from tests.bookings import attempts_of, book_job, job_of
-from tests.processes import ROOT, end, environment_of
+from tests.processes import python
 from tests.versions import on_newest_postgres
 from tests.waiting import wait_until
 
@@ -34,25 +33,12 @@ SOON = 60.0
 RUN = "from worker.main import run_worker, Settings; run_worker(Settings(), train={train!r})"
 
 
-@contextlib.contextmanager
 def worker(
     settings: Settings, log: Path, *, train: str = "steady", **extra: str
-) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker whose trainers only pretend; yields it once it is in the fleet."""
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-c", RUN.format(train=f"tests.pretenders:{train}")],
-            cwd=ROOT,
-            env=environment_of(settings, extra),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-    try:
-        yield process
-    finally:
-        end(process)
+) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
+    """A worker whose trainers only pretend."""
+    program = RUN.format(train=f"tests.pretenders:{train}")
+    return python(settings, "-c", program, log=log, extra=extra)
 
 
 def in_fleet(engine: Engine) -> list[Row[Any]]:

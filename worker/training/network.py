@@ -31,7 +31,6 @@ class Network(nn.Module):
 
     def __init__(self, placed: PlacedNetwork) -> None:
         super().__init__()
-        self.layer_names = tuple(layer.name for layer in placed.flat())
         for layer in placed.flat():
             self.add_module(layer.name, make_module(layer))
         # A tuple, not a ModuleList: registered again, a weight would have two names.
