@@ -3,6 +3,7 @@
 from models.tables.attempts import attempts
 from models.tables.files import artifacts, checkpoints
 from models.tables.happenings import events, logs
+from models.tables.idempotency import idempotency_keys
 from models.tables.jobs import jobs, progress, summaries
 from models.tables.metadata import metadata
 from models.tables.readings import epochs, iterations, layer_readings
@@ -14,6 +15,7 @@ __all__ = [
     "checkpoints",
     "epochs",
     "events",
+    "idempotency_keys",
     "iterations",
     "jobs",
     "layer_readings",

@@ -4,7 +4,7 @@ from sqlalchemy import BigInteger, Column, Index, Integer, Table, Text, func, te
 from sqlalchemy.dialects.postgresql import JSONB
 
 from models.domain.lifecycle import Outcome
-from models.tables.metadata import Moment, job_key, metadata, one_of
+from models.tables.metadata import Float64, Moment, job_key, metadata, one_of
 
 attempts = Table(
     "attempts",
@@ -32,6 +32,10 @@ attempts = Table(
     Column("signal", Integer),
     Column("first_iteration", BigInteger),
     Column("last_iteration", BigInteger),
+    # What a bad end was: type, message and traceback, where the job goes on all the same.
+    Column("error", JSONB),
+    # For the database, while it was away.
+    Column("waited_seconds", Float64, nullable=False, server_default=text("0")),
     one_of("outcome", Outcome),
 )
 
