@@ -59,11 +59,17 @@ PROBLEMS: Mapping[type[Exception], Kind] = {
     errors.CursorInvalid: Kind(
         _UNPROCESSABLE, "cursor-invalid", "The cursor is not one of this list"
     ),
+    errors.KeyReused: Kind(
+        _UNPROCESSABLE, "key-reused", "The Idempotency-Key belongs to another request"
+    ),
     RequestValidationError: Kind(_UNPROCESSABLE, "query-invalid", "A parameter breaks a rule"),
     errors.Missing: Kind(HTTPStatus.NOT_FOUND, "missing", "There is no such thing"),
     errors.JobMissing: Kind(HTTPStatus.NOT_FOUND, "job-missing", "There is no such job"),
     errors.ArtifactMissing: Kind(
         HTTPStatus.NOT_FOUND, "artifact-missing", "The job has no such artifact"
+    ),
+    errors.JobsDeleted: Kind(
+        HTTPStatus.GONE, "jobs-deleted", "What the Idempotency-Key made was deleted"
     ),
     errors.Conflict: Kind(HTTPStatus.CONFLICT, "conflict", "The state of things forbids it"),
     errors.MoveForbidden: Kind(

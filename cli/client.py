@@ -1,15 +1,24 @@
 """The service as seen from a terminal: one method a call of the REST contract."""
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Self, cast
 from urllib.parse import quote, urlsplit
+from uuid import uuid4
 
 import httpx
 
 from cli.answers import IterationPage, Job, JobPage, LogPage, Plan, Worker
-from cli.errors import AddressInvalid, ServiceAway, ServiceRefused, ServiceStrange
+from cli.errors import (
+    AddressInvalid,
+    AnswerLost,
+    ServiceAway,
+    ServiceRefused,
+    ServiceStrange,
+    SubmitUnclear,
+)
 
 CONNECT_TIMEOUT_SECONDS = 3.0
 # A stream of a hundred thousand rows, or a plan of a thousand layers, may take its time.
@@ -17,6 +26,12 @@ ANSWER_TIMEOUT_SECONDS = 60.0
 ROWS_A_PAGE = 100_000
 LIST_PAGE = 200
 LINES_A_PAGE = 1_000
+# Before a submit whose answer was lost is sent again; together longer than an API process takes
+# to be started again.
+PAUSES_SECONDS = (0.5, 2.0, 6.0)
+
+SERVER_ERROR = 500
+JSON_TYPE = {"Content-Type": "application/json"}
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -59,7 +74,33 @@ class Client:
         return cast("Plan", self._send("POST", "/plan", spec))
 
     def submit(self, spec: object) -> Job:
-        return cast("Job", self._send("POST", "/jobs", spec))
+        """Queue a job, once, also where the connection breaks before the answer came.
+
+        The spec is sent again then, three times at most, with the same Idempotency-Key: the
+        service makes the job or finds it.
+
+        Raises:
+            SubmitUnclear: there was no answer to the last time either.
+
+        """
+        key = {"Idempotency-Key": str(uuid4())}
+        try:
+            return cast("Job", self._send("POST", "/jobs", spec, headers=key))
+        except AnswerLost as lost:
+            return self._submit_again(spec, key, lost)
+
+    def _submit_again(self, spec: object, key: dict[str, str], lost: ServiceAway) -> Job:
+        for pause_seconds in PAUSES_SECONDS:
+            time.sleep(pause_seconds)
+            try:
+                return cast("Job", self._send("POST", "/jobs", spec, headers=key))
+            except ServiceAway as away:
+                lost = away
+            except ServiceRefused as refused:
+                # A trouble of its own, or the first try is still at work and holds the key.
+                if refused.status < SERVER_ERROR:
+                    raise
+        raise SubmitUnclear(lost)
 
     def job(self, job_id: str, *, timeout_seconds: float = ANSWER_TIMEOUT_SECONDS) -> Job:
         return cast("Job", self._send("GET", _path(job_id), timeout_seconds=timeout_seconds))
@@ -121,6 +162,7 @@ class Client:
         body: object = None,
         *,
         query: dict[str, Any] | None = None,
+        headers: dict[str, str] | None = None,
         timeout_seconds: float = ANSWER_TIMEOUT_SECONDS,
     ) -> dict[str, Any]:
         asked = {key: value for key, value in (query or {}).items() if value is not None}
@@ -130,7 +172,8 @@ class Client:
                 path,
                 params=asked,
                 timeout=httpx.Timeout(timeout_seconds, connect=CONNECT_TIMEOUT_SECONDS),
-                **({} if body is None else _json_body(body)),
+                content=None if body is None else _json_bytes(body),
+                headers={**({} if body is None else JSON_TYPE), **(headers or {})},
             )
         if answer.is_error or not answer.is_success:
             raise self._refusal(answer)
@@ -154,15 +197,14 @@ class Client:
             raise ServiceAway(self.url) from None
         except (httpx.InvalidURL, httpx.UnsupportedProtocol):
             raise AddressInvalid(self.url) from None
+        except (httpx.ConnectTimeout, httpx.ProxyError, httpx.PoolTimeout) as away:
+            raise ServiceAway(self.url, str(away) or type(away).__name__) from None
         except httpx.TransportError as broken:
-            raise ServiceAway(self.url, str(broken) or type(broken).__name__) from None
+            raise AnswerLost(self.url, str(broken) or type(broken).__name__) from None
 
 
-def _json_body(body: object) -> dict[str, Any]:
-    return {
-        "content": json.dumps(body, allow_nan=False, separators=(",", ":")).encode(),
-        "headers": {"Content-Type": "application/json"},
-    }
+def _json_bytes(body: object) -> bytes:
+    return json.dumps(body, allow_nan=False, separators=(",", ":")).encode()
 
 
 def _address(url: str) -> httpx.URL:

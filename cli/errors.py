@@ -2,6 +2,8 @@
 
     Refused                 the command cannot be done; its text is all that is shown
     ├── ServiceAway         nothing answers at the address
+    │   └── AnswerLost      the connection broke before the answer came
+    ├── SubmitUnclear       a job was sent, and whether it is queued is not known
     ├── AddressInvalid      what should be the service's address is no URL
     ├── ServiceRefused      the service answered with a problem
     │   └── ServiceStrange  what answered is no Gradbook, or something before it
@@ -37,6 +39,20 @@ class ServiceAway(Refused):
         super().__init__(
             f"nothing answers at {url}{because}: is `gradbook up` running? "
             "GRADBOOK_URL names another address"
+        )
+
+
+class AnswerLost(ServiceAway):
+    """The connection broke before the answer came: what was asked for may have been done."""
+
+
+class SubmitUnclear(Refused):
+    """A job was sent, and no answer came: it may be queued, and it may not be."""
+
+    def __init__(self, lost: ServiceAway) -> None:
+        super().__init__(
+            f"{lost}\nThe spec was sent, and its answer was lost: `gradbook ls` shows whether "
+            "the job is queued"
         )
 
 

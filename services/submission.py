@@ -74,15 +74,22 @@ def draft_batch(raw: object, limits: LimitsSettings) -> list[Draft]:
     return drafts
 
 
-def submit(connection: Connection, drafts: Sequence[Draft]) -> list[Job]:
+def submit(
+    connection: Connection, drafts: Sequence[Draft], ids: Sequence[UUID] | None = None
+) -> list[Job]:
     """Make the drafts queued jobs, in their order.
+
+    Args:
+        connection: the transaction; it is not committed here.
+        drafts: what the jobs will be.
+        ids: the jobs' ids, one a draft; new ones where left out.
 
     Raises:
         SpecInvalid: a `parent` does not exist.
 
     """
     _check_parents(connection, drafts, hold=True)
-    ids = [new_id() for _ in drafts]
+    ids = ids or [new_id() for _ in drafts]
     same = {sha256: _same_as(connection, sha256) for sha256 in {draft.sha256 for draft in drafts}}
     keys = (
         connection.execute(

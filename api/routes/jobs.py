@@ -1,9 +1,10 @@
 """Jobs: submit, list, look at, change, delete."""
 
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Response, status
+from fastapi import APIRouter, Depends, Response, status
 
 from api.bodies import JsonBytes, PatchBytes, parse_json
 from api.dependencies import (
@@ -14,22 +15,27 @@ from api.dependencies import (
     TicketsDependency,
 )
 from api.documents import JOB_BATCH, JOB_PATCH, JOB_SPEC, problems
+from api.idempotency import REPLAYED, KeyedRequestDependency
 from api.listings import JobListing
 from api.parameters import LIST_ITEMS, Cursor, JobId, Limit
 from api.routes.plan import DraftDependency
-from models.domain.errors import CursorInvalid, JobMissing, MoveForbidden, NotBuilt, SpecInvalid
+from api.tickets import Tickets
+from models.domain.errors import (
+    CursorInvalid,
+    JobMissing,
+    JobsDeleted,
+    KeyReused,
+    MoveForbidden,
+    NotBuilt,
+    SpecInvalid,
+)
 from models.schemas.job import Job, JobBatch, JobList
 from services.deletion import delete_files, delete_job
 from services.editing import edit
+from services.idempotency import submit_once
 from services.jobs import find_job
 from services.listing import list_jobs
-from services.submission import Draft, draft_batch, submit
-
-
-async def refuse_idempotency_key(idempotency_key: Annotated[str | None, Header()] = None) -> None:
-    # To take the header and not keep its promise would be worse than to refuse it.
-    if idempotency_key is not None:
-        raise NotBuilt("Idempotency-Key")
+from services.submission import Draft, draft_batch
 
 
 def batch(body: JsonBytes, settings: SettingsDependency) -> list[Draft]:
@@ -37,28 +43,33 @@ def batch(body: JsonBytes, settings: SettingsDependency) -> list[Draft]:
 
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
-submitting = [Depends(refuse_idempotency_key)]
+SUBMITTING = problems(SpecInvalid, KeyReused, JobsDeleted)
 
 
 @router.post(
     "",
     operation_id="submit_job",
     status_code=status.HTTP_201_CREATED,
-    dependencies=submitting,
-    responses=problems(SpecInvalid, NotBuilt),
+    responses=SUBMITTING,
     openapi_extra=JOB_SPEC,
 )
 def submit_job(
+    *,
     draft: DraftDependency,
+    request: KeyedRequestDependency,
     connection: ConnectionDependency,
     after_commit: AfterCommitDependency,
     tickets: TicketsDependency,
     response: Response,
 ) -> Job:
     """Queue a training job. Once this is answered with 201 the job is never lost."""
-    job = submit(connection, [draft])[0]
+    made = submit_once(connection, [draft], request)
+    (job,) = made.jobs
     response.headers["Location"] = f"/v1/jobs/{job.id}"
-    after_commit.append(partial(tickets.wake, draft.spec.queue))
+    if made.replayed:
+        response.headers.update(REPLAYED)
+    else:
+        after_commit.extend(_wakes(tickets, [draft]))
     return job
 
 
@@ -66,21 +77,25 @@ def submit_job(
     "/batch",
     operation_id="submit_jobs",
     status_code=status.HTTP_201_CREATED,
-    dependencies=submitting,
-    responses=problems(SpecInvalid, NotBuilt),
+    responses=SUBMITTING,
     openapi_extra=JOB_BATCH,
 )
 def submit_jobs(
+    *,
     drafts: Annotated[list[Draft], Depends(batch)],
+    request: KeyedRequestDependency,
     connection: ConnectionDependency,
     after_commit: AfterCommitDependency,
     tickets: TicketsDependency,
+    response: Response,
 ) -> JobBatch:
     """Queue 1 to 100 jobs: all of them or, where one is refused, none."""
-    made = submit(connection, drafts)
-    for draft in drafts:
-        after_commit.append(partial(tickets.wake, draft.spec.queue))
-    return JobBatch(items=made)
+    made = submit_once(connection, drafts, request)
+    if made.replayed:
+        response.headers.update(REPLAYED)
+    else:
+        after_commit.extend(_wakes(tickets, drafts))
+    return JobBatch(items=made.jobs)
 
 
 @router.get(
@@ -126,3 +141,7 @@ def remove_job(
     """Delete a finished job: its rows, and then its files."""
     delete_job(connection, job_id)
     after_commit.append(lambda: delete_files(settings.artifacts_url, job_id))
+
+
+def _wakes(tickets: Tickets, drafts: Sequence[Draft]) -> Iterator[Callable[[], None]]:
+    return (partial(tickets.wake, draft.spec.queue) for draft in drafts)

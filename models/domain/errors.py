@@ -4,10 +4,12 @@
     ├── Invalid                 what was sent cannot be accepted
     │   ├── SpecInvalid         a spec breaks a rule; carries the place of each breach
     │   ├── QueryInvalid        a query parameter breaks a rule
-    │   └── CursorInvalid       a cursor this service did not make
+    │   ├── CursorInvalid       a cursor this service did not make
+    │   └── KeyReused           an Idempotency-Key that belongs to another request
     ├── Missing                 what was named does not exist
     │   ├── JobMissing
-    │   └── ArtifactMissing
+    │   ├── ArtifactMissing
+    │   └── JobsDeleted         what an Idempotency-Key made was deleted since
     ├── Conflict                the state of things forbids it
     │   ├── MoveForbidden       the job's state does not allow the move
     │   ├── Rewound             what a cursor had read was taken back
@@ -68,6 +70,16 @@ class CursorInvalid(QueryInvalid):
 
 
 class Missing(GradbookError):
+class KeyReused(Invalid):
+    """The Idempotency-Key was sent before, with another body or to another route."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        super().__init__(
+            [Breach(("header", "idempotency-key"), "the key was used for another request")]
+        )
+
+
     """What was named does not exist."""
 
 
@@ -84,6 +96,16 @@ class ArtifactMissing(Missing):
 
 
 class Conflict(GradbookError):
+class JobsDeleted(Missing):
+    """The Idempotency-Key made a job, or a batch of them, and one was deleted since."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        super().__init__(
+            "a job that this Idempotency-Key made was deleted; to train again, send another key"
+        )
+
+
     """The state of things forbids it."""
 
 

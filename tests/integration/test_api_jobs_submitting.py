@@ -153,12 +153,3 @@ def test_a_batch_holds_1_to_100_specs_and_nothing_else(api: httpx.Client, engine
         assert answer.status_code == httpx.codes.UNPROCESSABLE_ENTITY, body
         assert answer.json()["errors"][0]["loc"] == loc
     assert stored(engine) == 0
-
-
-def test_an_idempotency_key_is_refused_until_its_promise_can_be_kept(
-    api: httpx.Client, engine: Engine
-) -> None:
-    for path, body in (("/v1/jobs", spec_of()), ("/v1/jobs/batch", {"items": [spec_of()]})):
-        answer = api.post(path, json=body, headers={"Idempotency-Key": "once"})
-        assert answer.status_code == httpx.codes.NOT_IMPLEMENTED
-    assert stored(engine) == 0
