@@ -7,18 +7,21 @@ PYTHON ?=
 # Not `?=`: a PORT of the environment is meant for something else.
 PORT :=
 TORCH_INDEX ?=
+ROUNDS := 200
+SEED :=
 ROOM_MB ?= 3000
 TORCH := torch==2.13.0
 PIP := .venv/bin/python -m pip --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test check lint types contracts fmt bench clean torch-of-index
+.PHONY: help install demo up test check lint types contracts fmt bench chaos clean torch-of-index
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 	@echo
 	@echo "  PYTHON=/path/to/python3.11   another Python than the first one found"
 	@echo "  PORT=8001                    another port than 8000, for demo and up"
+	@echo "  ROUNDS=200 SEED=7            how many rounds of chaos, and which: a run prints its seed"
 	@echo "  TORCH_INDEX=<url>            another build of $(TORCH), from the index at <url>"
 
 install: .venv/.ready ## make .venv and install Gradbook into it
@@ -51,6 +54,9 @@ fmt: .venv/.dev ## write what ruff can mend
 
 bench: .venv/.dev ## run every benchmark
 	@for bench in benchmarks/bench_*.py; do .venv/bin/python "$$bench" || exit 1; done
+
+chaos: .venv/.dev ## hurt a real stack round after round, and hold its book against the promise
+	@.venv/bin/python -m tests.chaos --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
 
 clean: ## take away .venv and the caches; the data folder stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
