@@ -72,6 +72,9 @@ PROBLEMS: Mapping[type[Exception], Kind] = {
         HTTPStatus.GONE, "jobs-deleted", "What the Idempotency-Key made was deleted"
     ),
     errors.Conflict: Kind(HTTPStatus.CONFLICT, "conflict", "The state of things forbids it"),
+    errors.RetryFutile: Kind(
+        HTTPStatus.CONFLICT, "retry-futile", "The job would only repeat itself"
+    ),
     errors.MoveForbidden: Kind(
         HTTPStatus.CONFLICT, "move-forbidden", "The job's state does not allow it"
     ),

@@ -8,8 +8,10 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, text, update
 
+from foundation.faults import Moment, reach
+from models.domain.checkpoints import Kept
 from models.domain.lifecycle import Phase, State
-from models.tables import attempts, jobs, progress
+from models.tables import attempts, checkpoints, jobs, progress
 from services.lifecycle import move
 
 CPU = "cpu"
@@ -41,6 +43,7 @@ class Claim:
         device: where the job runs: the slot's device, or "cpu" where the spec says so.
         iteration: the iterations that are in the book already.
         running_seconds: the time that earlier attempts have run.
+        checkpoints: what it can go on from, newest first.
 
     """
 
@@ -52,6 +55,7 @@ class Claim:
     plan: dict[str, Any]
     iteration: int
     running_seconds: float
+    checkpoints: tuple[Kept, ...] = ()
 
 
 def fitting(device: str) -> tuple[str, ...]:
@@ -97,6 +101,8 @@ def claim(connection: Connection, queue: str, slot: Slot, lease_seconds: float) 
     _open_attempt(
         connection, found.key, attempt, slot=slot, device=device, first=owned.iteration + 1
     )
+    kept = booked_checkpoints(connection, found.key)
+    reach(Moment.CLAIM)
     return Claim(
         job_key=found.key,
         job_id=found.id,
@@ -106,7 +112,18 @@ def claim(connection: Connection, queue: str, slot: Slot, lease_seconds: float) 
         plan=found.plan,
         iteration=owned.iteration,
         running_seconds=owned.running_seconds,
+        checkpoints=tuple(kept),
     )
+
+
+def booked_checkpoints(connection: Connection, job_key: int) -> list[Kept]:
+    """The checkpoints that a job can go on from, newest first."""
+    found = connection.execute(
+        select(checkpoints.c.iteration, checkpoints.c.uri, checkpoints.c.sha256)
+        .where(checkpoints.c.job_key == job_key)
+        .order_by(checkpoints.c.iteration.desc(), checkpoints.c.attempt.desc())
+    )
+    return [Kept(*row) for row in found]
 
 
 def more_wait(connection: Connection, queue: str, devices: frozenset[str]) -> bool:

@@ -154,6 +154,7 @@ def _summary(row: Row[Any]) -> Summary:
 def _attempt(row: Row[Any], iteration: int) -> Attempt:
     """One that is open has reached what its job has; once it ends that is written down."""
     shown = {name: getattr(row, name) for name in Attempt.model_fields}
+    shown["error"] = None if row.error is None else _error(row.error)
     if row.ended_at is None:
         shown["last_iteration"] = iteration if iteration >= row.first_iteration else None
     return Attempt(**shown)

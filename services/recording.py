@@ -14,6 +14,8 @@ import numpy as np
 from sqlalchemy import Connection, String, cast, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from foundation.faults import Moment, reach
+from models.domain.checkpoints import Resumed
 from models.domain.errors import FenceLost
 from models.domain.lifecycle import Phase, Wish
 from models.rows import Rows
@@ -21,6 +23,7 @@ from models.tables import artifacts, attempts, checkpoints, epochs, logs, progre
 from services.claims import database_session
 from services.copying import copy_layer_readings, copy_rows
 from services.lifecycle import Happening, write_events
+from services.rewinding import resume_at
 
 Record = Mapping[str, Any]
 
@@ -59,6 +62,7 @@ class LogLine:
 class Page:
     """What an attempt has to write: everything since the last flush, in the book's words."""
 
+    resumed: Resumed | None = None
     rows: Rows | None = None
     epochs: list[Record] = field(default_factory=list)
     layers: list[LayerReading] = field(default_factory=list)
@@ -98,6 +102,8 @@ class Answer:
 def flush(connection: Connection, owner: Owner, page: Page) -> Answer:
     """Write a page under the fence, and renew the lease; an empty page is a heartbeat.
 
+    Where the page tells that training goes on at k, the book is taken back to k first.
+
     Raises:
         FenceLost: the attempt does not own the job any more; nothing is written.
         RowsBroken: the first row is not the one after the last in the book, or another does
@@ -106,19 +112,24 @@ def flush(connection: Connection, owner: Owner, page: Page) -> Answer:
     """
     if page.rows is not None:
         _check_unbroken(owner.job_key, page.rows["iteration"])
+    superseded: tuple[str, ...] = ()
+    if page.resumed is not None:
+        superseded = resume_at(connection, owner.job_key, owner.attempt, page.resumed)
     happenings = happenings_of(page, owner.attempt)
     crossed = _cross_fence(connection, owner, page, len(happenings))
     job_key = owner.job_key
     if page.attempt or page.new_session:
         _update_attempt(connection, owner, page)
     if page.rows is not None:
+        reach(Moment.BEFORE_COPY)
         copy_rows(connection, job_key, page.rows)
+        reach(Moment.AFTER_COPY)
     copy_layer_readings(
         connection, job_key, [(each.iteration, each.readings) for each in page.layers]
     )
     _write_epochs(connection, job_key, page)
     _update_summary(connection, job_key, page)
-    superseded = _write_files(connection, owner, page)
+    superseded += _write_files(connection, owner, page)
     _write_logs(connection, owner, page, first=crossed.last_line - len(page.logs) + 1)
     write_events(connection, job_key, happenings, first=crossed.last_event - len(happenings) + 1)
     return Answer(

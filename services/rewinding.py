@@ -3,20 +3,23 @@
 import math
 from typing import Any
 
-from sqlalchemy import Connection, case, delete, func, select, update
-from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy import Connection, case, delete, false, func, select, update
 
+from foundation.faults import Moment, reach
+from models.domain.checkpoints import Resumed
 from models.domain.errors import FenceLost
 from models.tables import (
     artifacts,
+    attempts,
     checkpoints,
     epochs,
     iterations,
+    jobs,
     layer_readings,
     progress,
     summaries,
 )
-from services.lifecycle import Happening, add_events
+from services.lifecycle import Happening, add_events, lock_job
 
 _LAST_MEASURED = (
     "train_loss",
@@ -28,14 +31,14 @@ _LAST_MEASURED = (
 )
 
 
-def rewind(
-    connection: Connection, job_key: int, attempt: int, to_iteration: int
+def resume_at(
+    connection: Connection, job_key: int, attempt: int, resumed: Resumed
 ) -> tuple[str, ...]:
-    """Take the book back to `to_iteration`, under the attempt's fence.
+    """Make the book agree with where an attempt goes on, under its fence.
 
-    Iterations, epochs, layer readings and checkpoints after it go; progress and summary are
-    those of the rows that stay; the rewind number rises, so that cursors made before are known
-    to be stale; a `rewound` event tells from where and to where. At 0 the artifacts go too.
+    What was written after that iteration is taken back; where nothing was, as after a pause,
+    the book stays as it is, and there is no rewind. A job that goes on among machines that are
+    not alike is not reproducible any more; one that starts anew is again what its spec says.
 
     Returns:
         The files that no row names any more, to be deleted after the commit.
@@ -44,13 +47,44 @@ def rewind(
         FenceLost: the attempt does not own the job.
 
     """
-    reached = connection.execute(
-        select(progress.c.iteration)
-        .where(progress.c.job_key == job_key, progress.c.attempt == attempt)
-        .with_for_update(key_share=True)
-    ).scalar_one_or_none()
-    if reached is None:
-        raise FenceLost(job_key, attempt)
+    # In the order of locks: the job first, then its progress.
+    lock_job(connection, job_key)
+    reached = _cross_fence(connection, job_key, attempt)
+    connection.execute(
+        update(jobs)
+        .where(jobs.c.key == job_key)
+        .values(reproducible=jobs.c.spec["deterministic"].as_boolean() if resumed.like else false())
+    )
+    connection.execute(
+        update(attempts)
+        .where(attempts.c.job_key == job_key, attempts.c.number == attempt)
+        .values(first_iteration=resumed.iteration + 1)
+    )
+    booked = select(func.count()).select_from(epochs).where(epochs.c.job_key == job_key)
+    if (reached, connection.scalar(booked)) == (resumed.iteration, resumed.epochs):
+        return ()
+    return rewind(connection, job_key, attempt, resumed.iteration, resumed.epochs)
+
+
+def rewind(
+    connection: Connection, job_key: int, attempt: int, to_iteration: int, to_epochs: int
+) -> tuple[str, ...]:
+    """Take the book back to `to_iteration` and its first `to_epochs` epochs, under the fence.
+
+    Iterations, epochs, layer readings and checkpoints after it go; progress and summary are
+    those of the rows that stay; the rewind number rises, so that cursors made before are known
+    to be stale; a `rewound` event tells from where and to where. At 0 the artifacts go too.
+    The iteration alone does not tell the epochs: a checkpoint may have been written at an
+    epoch's last iteration before that epoch was evaluated and booked.
+
+    Returns:
+        The files that no row names any more, to be deleted after the commit.
+
+    Raises:
+        FenceLost: the attempt does not own the job.
+
+    """
+    reached = _cross_fence(connection, job_key, attempt)
     for readings in (iterations, layer_readings):
         connection.execute(
             delete(readings).where(
@@ -58,14 +92,27 @@ def rewind(
             )
         )
     connection.execute(
-        delete(epochs).where(epochs.c.job_key == job_key, epochs.c.last_iteration > to_iteration)
+        delete(epochs).where(epochs.c.job_key == job_key, epochs.c.epoch > to_epochs)
     )
+    reach(Moment.REWIND)
     superfluous = _forget_files(connection, job_key, to_iteration)
     _restore_progress(connection, job_key, to_iteration)
     _restore_summary(connection, job_key, to_iteration)
     data = {"from": reached, "to": to_iteration}
     add_events(connection, job_key, [Happening("rewound", attempt, data)])
     return superfluous
+
+
+def _cross_fence(connection: Connection, job_key: int, attempt: int) -> int:
+    """Lock the job's progress for the attempt; returns the iteration that the book reaches."""
+    reached: int | None = connection.execute(
+        select(progress.c.iteration)
+        .where(progress.c.job_key == job_key, progress.c.attempt == attempt)
+        .with_for_update(key_share=True)
+    ).scalar_one_or_none()
+    if reached is None:
+        raise FenceLost(job_key, attempt)
+    return reached
 
 
 def _forget_files(connection: Connection, job_key: int, to_iteration: int) -> tuple[str, ...]:
@@ -92,9 +139,6 @@ def _restore_progress(connection: Connection, job_key: int, to_iteration: int) -
             .scalar_subquery()
         )
 
-    again: dict[str, ColumnElement[Any] | float] = (
-        {"running_seconds": 0.0} if to_iteration == 0 else {}
-    )
     connection.execute(
         update(progress)
         .where(progress.c.job_key == job_key)
@@ -108,7 +152,6 @@ def _restore_progress(connection: Connection, job_key: int, to_iteration: int) -
             latest_at=None if to_iteration == 0 else progress.c.latest_at,
             iterations_per_second=None,
             rewinds=progress.c.rewinds + 1,
-            **again,
         )
     )
 

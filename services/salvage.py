@@ -6,25 +6,18 @@ takes the row away, and both wait for the lock.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Connection, select
 
 from models.domain.artifacts import WEIGHTS
+from models.domain.checkpoints import Kept
 from models.domain.lifecycle import State
 from models.tables import artifacts, checkpoints, jobs
 from services.lifecycle import Happening, add_events, lock_job
 from services.recording import write_artifacts
 
 _ENDED = frozenset({State.FAILED, State.CANCELLED})
-
-
-class Kept(NamedTuple):
-    """A booked checkpoint."""
-
-    iteration: int
-    uri: str
-    sha256: str
 
 
 def find_kept(connection: Connection, job_key: int, attempt: int) -> list[Kept]:

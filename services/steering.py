@@ -1,17 +1,19 @@
-"""Cancel and stop: at once where nobody owns the job, else a wish that its next flush reads."""
+"""Telling a job what to do: at once where nobody owns it, else a wish its next flush reads."""
 
 from uuid import UUID
 
-from sqlalchemy import Connection, func, text, update
+from sqlalchemy import Connection, func, select, text, update
 
-from models.domain.errors import MoveForbidden
-from models.domain.lifecycle import Outcome, State, StopReason, Wish
-from models.tables import attempts, progress
-from services.closing import allow_long_statements, close_book, loss_sha256, reached
+from models.domain.errors import MoveForbidden, RetryFutile
+from models.domain.lifecycle import Phase, State, StopReason, Wish
+from models.tables import jobs, progress, summaries
+from services.closing import allow_long_statements, close_book, loss_sha256
 from services.jobs import find_key
 from services.lifecycle import lock_job, move
+from services.reaping import reap
 
 LOCK_TIMEOUT = "1s"
+_RETRIED = frozenset({State.FAILED, State.CANCELLED})
 
 
 def cancel(connection: Connection, job_id: UUID) -> None:
@@ -29,10 +31,9 @@ def cancel(connection: Connection, job_id: UUID) -> None:
     match state:
         case State.QUEUED | State.PAUSED:
             _cancel_now(connection, key, state)
-        case State.RUNNING if _take_from_the_lost(connection, key):
-            _cancel_now(connection, key, state)
         case State.RUNNING:
-            _wish(connection, key, Wish.CANCEL)
+            if reap(connection, key, wanted=Wish.CANCEL) is None:
+                _wish(connection, key, Wish.CANCEL)
         case _:
             raise MoveForbidden(str(job_id), state, "cancel")
 
@@ -49,6 +50,64 @@ def stop(connection: Connection, job_id: UUID) -> None:
     if state is not State.RUNNING:
         raise MoveForbidden(str(job_id), state, "stop")
     _wish(connection, key, Wish.STOP)
+
+
+def pause(connection: Connection, job_id: UUID) -> None:
+    """Let a job wait until `resume`: a queued one at once, a running one once it has saved.
+
+    One that is being stopped or cancelled goes on with that.
+
+    Raises:
+        JobMissing: there is no such job.
+        MoveForbidden: it is paused or finished.
+
+    """
+    key, state = lock(connection, job_id)
+    match state:
+        case State.QUEUED:
+            move(connection, key, from_=state, to=State.PAUSED, not_before=None)
+        case State.RUNNING:
+            _wish(connection, key, Wish.PAUSE)
+        case _:
+            raise MoveForbidden(str(job_id), state, "pause")
+
+
+def resume(connection: Connection, job_id: UUID) -> str:
+    """Put a paused job back into its queue, whose name is returned.
+
+    Raises:
+        JobMissing: there is no such job.
+        MoveForbidden: it is not paused.
+
+    """
+    key, state = lock(connection, job_id)
+    if state is not State.PAUSED:
+        raise MoveForbidden(str(job_id), state, "resume")
+    move(connection, key, from_=state, to=State.QUEUED)
+    return _queue_of(connection, key)
+
+
+def retry(connection: Connection, job_id: UUID) -> str:
+    """Put a failed or cancelled job back into its queue, whose name is returned.
+
+    It goes on from its last good checkpoint, and its failures are counted anew.
+
+    Raises:
+        JobMissing: there is no such job.
+        MoveForbidden: it is neither failed nor cancelled.
+        RetryFutile: it diverged.
+
+    """
+    key, state = lock(connection, job_id)
+    if state not in _RETRIED:
+        raise MoveForbidden(str(job_id), state, "retry")
+    reason = connection.scalar(select(jobs.c.stop_reason).where(jobs.c.key == key))
+    if reason == StopReason.DIVERGED:
+        raise RetryFutile(str(job_id), state)
+    move(connection, key, from_=state, to=State.QUEUED, failures=0, not_before=None)
+    connection.execute(update(progress).where(progress.c.job_key == key).values(phase=Phase.QUEUED))
+    connection.execute(update(summaries).where(summaries.c.job_key == key).values(final_loss=None))
+    return _queue_of(connection, key)
 
 
 def lock(connection: Connection, job_id: UUID) -> tuple[int, State]:
@@ -70,6 +129,11 @@ def lock(connection: Connection, job_id: UUID) -> tuple[int, State]:
         find_key(connection, job_id)
         raise AssertionError(job_id)
     return key, state
+
+
+def _queue_of(connection: Connection, key: int) -> str:
+    queue: str = connection.execute(select(jobs.c.queue).where(jobs.c.key == key)).scalar_one()
+    return queue
 
 
 def _wish(connection: Connection, key: int, wish: Wish) -> None:
@@ -98,24 +162,3 @@ def _cancel_now(connection: Connection, key: int, state: State) -> None:
         loss_sha256=loss_sha256(connection, key),
     )
     close_book(connection, key)
-
-
-def _take_from_the_lost(connection: Connection, key: int) -> bool:
-    """Take a job from an attempt whose lease is over; False where it still holds."""
-    taken = connection.execute(
-        update(progress)
-        .where(
-            progress.c.job_key == key,
-            progress.c.attempt.is_not(None),
-            progress.c.lease_until < func.clock_timestamp(),
-        )
-        .values(attempt=None, lease_until=None)
-    )
-    if not taken.rowcount:
-        return False
-    connection.execute(
-        update(attempts)
-        .where(attempts.c.job_key == key, attempts.c.ended_at.is_(None))
-        .values(ended_at=func.clock_timestamp(), outcome=Outcome.LOST, last_iteration=reached(key))
-    )
-    return True

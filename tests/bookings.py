@@ -20,7 +20,9 @@ def book_job(
         "epochs": 2,
         "pause_seconds": 0.0,
         "threads": 1,
+        "max_attempts": 3,
         "checkpoint": {"keep": 2},
+        "deterministic": True,
         **spec,
     }
     key: int = connection.execute(
@@ -33,7 +35,7 @@ def book_job(
             notes="",
             tags={},
             priority=priority,
-            max_attempts=3,
+            max_attempts=spec["max_attempts"],
             device=spec["device"],
             spec=spec,
             spec_sha256="0" * 64,

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from models.domain.checkpoints import Resumed
 from models.domain.lifecycle import StopReason, Wish
 from models.rows import ROW_DTYPE, Rows
-from worker.training.errors import Cancelled, Diverged, OutOfMemory
+from worker.training.errors import Cancelled, Diverged, OutOfMemory, Suspended
 from worker.training.sink import Ended, Sink, StopSignal, TrainRequest
 
 BATCHES = 10
@@ -61,19 +62,21 @@ def epoch_of(number: int) -> dict[str, Any]:
 
 
 def steady(request: TrainRequest, sink: Sink, signals: StopSignal) -> Ended:
-    """Train spec.epochs epochs; spec.pause_seconds between two iterations."""
+    """Train spec.epochs epochs, or what is left of them; spec.pause_seconds an iteration."""
     print("hello from the trainer")  # noqa: T201 - a trainer's print is a log line
     print("and an error", file=sys.stderr)  # noqa: T201
     sink.phase("load", 0, 0)
+    done = resume(request, sink)
     sink.started({"device_name": "test", "precision": "fp32", "threads": 1, "torch": "none"})
-    done = 0
-    for epoch in range(1, int(request.spec["epochs"]) + 1):
+    for epoch in range(done // BATCHES + 1, int(request.spec["epochs"]) + 1):
         for _ in range(BATCHES):
             wish = signals.wanted()
             if wish is Wish.CANCEL:
                 raise Cancelled(done)
             if wish is Wish.STOP:
                 return Ended(StopReason.STOPPED, done, None, "w" * 64)
+            if wish is Wish.PAUSE:
+                raise Suspended(done)
             time.sleep(float(request.spec["pause_seconds"]))
             done += 1
             sink.rows(make_rows(done, 1))
@@ -89,6 +92,7 @@ def steady(request: TrainRequest, sink: Sink, signals: StopSignal) -> Ended:
 def deaf(request: TrainRequest, sink: Sink, signals: StopSignal) -> Ended:
     """Deliver one row, then compute one giant iteration that hears nothing."""
     del signals
+    resume(request, sink)
     sink.rows(make_rows(1, 1))
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     Path(request.datasets_folder, "grandchild").write_text(str(child.pid))
@@ -105,14 +109,16 @@ def deaf_at_load(request: TrainRequest, sink: Sink, signals: StopSignal) -> Ende
 
 def killed(request: TrainRequest, sink: Sink, signals: StopSignal) -> Ended:
     """Deliver rows, then die as the kernel's out-of-memory killer makes one die."""
-    del request, signals
+    del signals
+    resume(request, sink)
     sink.rows(make_rows(1, 5))
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError
 
 
 def segfault(request: TrainRequest, sink: Sink, signals: StopSignal) -> Ended:
-    del request, signals
+    del signals
+    resume(request, sink)
     sink.rows(make_rows(1, 2))
     os.kill(os.getpid(), signal.SIGSEGV)
     raise AssertionError
@@ -124,7 +130,8 @@ def leaves_without_a_word(request: TrainRequest, sink: Sink, signals: StopSignal
 
 
 def failing(request: TrainRequest, sink: Sink, signals: StopSignal) -> Ended:
-    del request, signals
+    del signals
+    resume(request, sink)
     sink.rows(make_rows(1, 3))
     raise RuntimeError("no\x00such thing: " + "x" * 100_000)
 
@@ -135,7 +142,8 @@ def out_of_memory(request: TrainRequest, sink: Sink, signals: StopSignal) -> End
 
 
 def diverging(request: TrainRequest, sink: Sink, signals: StopSignal) -> Ended:
-    del request, signals
+    del signals
+    resume(request, sink)
     sink.rows(make_rows(1, 2))
     sink.rows(make_rows(3, 1, loss=math.nan))
     raise Diverged(3, math.nan)
@@ -143,7 +151,8 @@ def diverging(request: TrainRequest, sink: Sink, signals: StopSignal) -> Ended:
 
 def skipping(request: TrainRequest, sink: Sink, signals: StopSignal) -> Ended:
     """Forget a row: the book must refuse what follows."""
-    del request, signals
+    del signals
+    resume(request, sink)
     sink.rows(make_rows(1, 2))
     time.sleep(0.3)
     sink.rows(make_rows(4, 1))
@@ -152,16 +161,27 @@ def skipping(request: TrainRequest, sink: Sink, signals: StopSignal) -> Ended:
 
 
 def endless(request: TrainRequest, sink: Sink, signals: StopSignal) -> Ended:
-    """Train until somebody wants something else."""
-    for done in itertools.count(1):
+    """Train until somebody wants something else; a pause saves."""
+    for done in itertools.count(resume(request, sink) + 1):
         wish = signals.wanted()
         if wish is Wish.CANCEL:
             raise Cancelled(done - 1)
         if wish is Wish.STOP:
             return Ended(StopReason.STOPPED, done - 1, None, None)
+        if wish is Wish.PAUSE:
+            if done > 1:
+                _save(request, sink, done - 1)
+            raise Suspended(done - 1)
         time.sleep(float(request.spec["pause_seconds"]))
         sink.rows(make_rows(done, 1))
     raise AssertionError
+
+
+def resume(request: TrainRequest, sink: Sink) -> int:
+    """Go on after the newest checkpoint, whatever its file holds; returns its iteration."""
+    done = request.checkpoints[0].iteration if request.checkpoints else 0
+    sink.resumed(Resumed(done, done // BATCHES, like=True))
+    return done
 
 
 def reading(norm: float | None) -> dict[str, Any]:

@@ -21,11 +21,20 @@ class Way:
     url: str
     lost: int = 0
     armed: bool = False
+    closed: bool = False
     _connections: list[socket.socket] = field(default_factory=list)
 
     def lose_the_next_commit(self) -> None:
         """The next COMMIT reaches the server; its answer never comes back."""
         self.armed = True
+
+    def shut(self) -> None:
+        """Cut every connection and let no new one through."""
+        self.closed = True
+        self.cut()
+
+    def open(self) -> None:
+        self.closed = False
 
     def cut(self) -> None:
         """Cut every connection at once."""
@@ -56,6 +65,9 @@ def _accept(listener: socket.socket, target: tuple[str, int], way: Way) -> None:
             client, _ = listener.accept()
         except OSError:
             return
+        if way.closed:
+            _close(client)
+            continue
         server = socket.create_connection(target)
         way._connections += [client, server]
         for source, sink, watched in ((client, server, True), (server, client, False)):

@@ -83,6 +83,11 @@ class Crew:
         with transaction(self.engine) as connection:
             end_attempt(connection, self._owner(job_id), Page(), ending)
 
+    def leave_off(self, job_id: str, outcome: Outcome) -> None:
+        """End the attempt, and not the job."""
+        with transaction(self.engine) as connection:
+            end_attempt(connection, self._owner(job_id), Page(), Ending(outcome, None))
+
     def _owner(self, job_id: str) -> Owner:
         taken = self.claims[job_id]
         return Owner(taken.job_key, taken.attempt, self.lease_seconds)

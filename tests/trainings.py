@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from models.domain.checkpoints import Resumed
 from models.domain.lifecycle import Wish
 from models.domain.spec import parse_spec, resolve
 from models.rows import ROW_DTYPE, Rows
@@ -21,11 +22,37 @@ SMALL: dict[str, Any] = {
 """7 batches an epoch, the last of 8 samples: 14 iterations."""
 
 
+RICH: dict[str, Any] = {
+    "dataset": {"name": "digits", "train_samples": 400, "test_samples": 50, "validation": 50},
+    "network": {
+        "layers": [
+            {"conv": {"channels": 8, "kernel": 3}},
+            {"batch_norm": {}},
+            {"relu": {}},
+            {"dropout": {"p": 0.3}},
+            {"global_avg_pool": {}},
+            {"linear": {"features": 10}},
+        ]
+    },
+    "augment": [{"random_crop": {"padding": 1}}],
+    "optimizer": {"name": "adamw", "lr": 0.01},
+    "schedule": {"name": "one_cycle", "max_lr": 0.05, "warmup_iterations": 3},
+    "batch_size": 8,
+    "epochs": 6,
+    "checkpoint": {"every_seconds": 0.1},
+    "record": {"grad_norm_every": 1, "layers_every": 5},
+}
+"""Dropout, augmentation, a schedule, batch norm, a validation set: 6 times 44 iterations."""
+
+
 class Book:
     """A sink that remembers; `told` holds (kind, what) in the order in which it was told."""
 
     def __init__(self) -> None:
         self.told: list[tuple[str, Any]] = []
+
+    def resumed(self, resumed: Resumed) -> None:
+        self.told.append(("resumed", resumed))
 
     def started(self, environment: dict[str, Any]) -> None:
         self.told.append(("started", environment))

@@ -26,13 +26,16 @@ SILENCE_EXIT_CODE = 70
 """The trainer's exit code where it left because nobody listens any more."""
 
 # By name: the classes are the trainer's, and torch's own must be known without importing it.
-_OUTCOMES: Mapping[str, tuple[Outcome, StopReason]] = {
+# Without a reason to stop the job goes back to the queue.
+_OUTCOMES: Mapping[str, tuple[Outcome, StopReason | None]] = {
     "Cancelled": (Outcome.CANCELLED, StopReason.CANCELLED),
+    "Suspended": (Outcome.PREEMPTED, None),
     "Diverged": (Outcome.DIVERGED, StopReason.DIVERGED),
-    "OutOfMemory": (Outcome.OUT_OF_MEMORY, StopReason.ATTEMPTS),
-    "OutOfMemoryError": (Outcome.OUT_OF_MEMORY, StopReason.ATTEMPTS),
-    "MemoryError": (Outcome.OUT_OF_MEMORY, StopReason.ATTEMPTS),
+    "OutOfMemory": (Outcome.OUT_OF_MEMORY, None),
+    "OutOfMemoryError": (Outcome.OUT_OF_MEMORY, None),
+    "MemoryError": (Outcome.OUT_OF_MEMORY, None),
 }
+_ORDERLY = frozenset({Outcome.CANCELLED, Outcome.PREEMPTED})
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,10 @@ class Orders:
 
 
 class WishBox:
-    """The stop signal that training looks at: a plain attribute, set by the control thread."""
+    """The stop signal that training looks at: a plain attribute, set by the control thread.
+
+    Nothing takes back a cancel: a worker that leaves asks for less.
+    """
 
     def __init__(self) -> None:
         self._wish: Wish | None = None
@@ -75,7 +81,8 @@ class WishBox:
         return self._wish
 
     def put(self, wish: Wish) -> None:
-        self._wish = wish
+        if self._wish is not Wish.CANCEL:
+            self._wish = wish
 
 
 def run_trainer(orders: Orders, links: Links) -> None:
@@ -140,14 +147,14 @@ def _train(orders: Orders, sink: PipeSink, wishes: WishBox) -> None:
 
 def _report_failure(sink: PipeSink, error: BaseException) -> int:
     name = type(error).__name__
-    outcome, reason = _OUTCOMES.get(name, (Outcome.ERROR, StopReason.ERROR))
+    ends = None if _may_do_better(error) else StopReason.ERROR
+    outcome, reason = _OUTCOMES.get(name, (Outcome.ERROR, ends))
     text = "".join(traceback.format_exception(error))
     sink.send(
         Kind.FAILED,
         {
             "outcome": outcome,
             "stop_reason": reason,
-            "retryable": bool(getattr(error, "retryable", False)),
             "error": {
                 "type": name,
                 "message": str(error)[:MOST_TRACEBACK_CHARACTERS],
@@ -155,7 +162,13 @@ def _report_failure(sink: PipeSink, error: BaseException) -> int:
             },
         },
     )
-    return 0 if outcome is Outcome.CANCELLED else 1
+    return 0 if outcome in _ORDERLY else 1
+
+
+def _may_do_better(error: BaseException) -> bool:
+    """Whether another attempt may: a store or a device can fail, a spec fails every time."""
+    by_itself = isinstance(error, OSError) or type(error).__name__ == "AcceleratorError"
+    return bool(getattr(error, "retryable", by_itself))
 
 
 def _obey(control: Connection, wishes: WishBox, silence_seconds: float) -> None:

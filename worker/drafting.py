@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from models.domain.checkpoints import Resumed
 from models.domain.lifecycle import Phase
 from models.rows import Rows
 from services.lifecycle import Happening
@@ -61,6 +62,10 @@ def _hello(page: Page, body: dict[str, Any]) -> None:
     page.attempt["pid"] = body["pid"]
 
 
+def _resumed(page: Page, body: dict[str, Any]) -> None:
+    page.resumed = Resumed(**body)
+
+
 def _started(page: Page, body: dict[str, Any]) -> None:
     page.attempt |= {name: body.get(name) for name in _ATTEMPT}
     page.attempt["environment"] = body
@@ -96,6 +101,7 @@ def _summary(page: Page, body: dict[str, Any]) -> None:
 
 _FOLDS: dict[Kind, Callable[[Page, dict[str, Any]], None]] = {
     Kind.HELLO: _hello,
+    Kind.RESUMED: _resumed,
     Kind.STARTED: _started,
     Kind.EPOCH: _epoch,
     Kind.LAYERS: _layers,

@@ -26,6 +26,8 @@ ANSWER_SECONDS = 1.5
 """How long a trainer may take to obey a cancel; then its process group is ended."""
 LEAVE_SECONDS = 5.0
 """How long a trainer may take to leave after its last word."""
+LEAVING_SHARE = 0.8
+"""How much of a worker's grace a trainer may use to save and leave; the rest is for the book."""
 MOST_WAITING_BYTES = 64 * 2**20
 """What is kept for the next flush, where the database is away; then the trainer waits."""
 READ_BYTES = 65_536
@@ -62,6 +64,7 @@ class Listener:
         self._changed = threading.Condition()
         self._deliveries: list[Delivery] = []
         self._lines: list[LogLine] = []
+        self._told_to_leave = False
         self._waiting_bytes = 0
         self._urgent = False
         self._gone = False
@@ -134,10 +137,10 @@ class Listener:
 
     def _listen_once(self) -> bool:
         """Hear what there is; True once the trainer is gone and its pipes are read empty."""
-        full = self._waiting_bytes >= MOST_WAITING_BYTES
-        ears: list[Connection | int] = [self._trainer.sentinel, *self._open]
-        if full and self._trainer.deliveries in self._open:
-            ears.remove(self._trainer.deliveries)
+        ears: list[Connection | int] = [self._trainer.sentinel]
+        if self._waiting_bytes < MOST_WAITING_BYTES:
+            ears += self._open
+        else:
             # The database keeps it waiting: that is no stall of its own.
             self._heard_at = time.monotonic()
         ready = wait(ears, self._until_next_end())
@@ -189,6 +192,7 @@ class Listener:
     def _print(self, lines: list[LogLine]) -> None:
         with self._changed:
             self._lines += lines
+            self._waiting_bytes += sum(len(line.text) for line in lines)
 
     def _look_at_the_clock(self) -> None:
         now = time.monotonic()
@@ -197,9 +201,10 @@ class Listener:
             self._pinged_at = now
         if now - self._heard_at >= self._stall_seconds:
             self.end_in(0, Why.STALLED)
-        if self._shutdown.begun and not any(why is Why.SHUTDOWN for _, why in self._ends):
-            self._trainer.tell(Wish.CANCEL)
-            self.end_in(ANSWER_SECONDS, Why.SHUTDOWN)
+        if self._shutdown.begun and not self._told_to_leave:
+            self._told_to_leave = True
+            self._trainer.tell(Wish.PAUSE)
+            self.end_in(LEAVING_SHARE * self._shutdown.remaining_seconds, Why.SHUTDOWN)
         self._end_if_due()
 
     def _until_next_end(self) -> float:

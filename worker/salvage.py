@@ -13,9 +13,10 @@ from sqlalchemy import Connection
 
 from foundation.logging import get_logger
 from foundation.settings import Settings
+from models.domain.checkpoints import Kept
 from services.claims import CPU
 from services.deletion import delete_files
-from services.salvage import Kept, book_salvaged, find_kept, is_gone, warn_of_loss
+from services.salvage import book_salvaged, find_kept, is_gone, warn_of_loss
 from worker.child import Orders
 from worker.devices import VISIBLE, sight
 from worker.files import remove
@@ -119,8 +120,7 @@ class Salvage:
             request=replace(
                 orders.request,
                 device=seen.device,
-                checkpoint_uri=kept.uri,
-                checkpoint_sha256=kept.sha256,
+                checkpoints=(kept,),
             ),
             environment=orders.environment | {VISIBLE: seen.visible},
         )

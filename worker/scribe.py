@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection
 
+from foundation.faults import Moment, reach
 from foundation.logging import get_logger
 from services.endings import Ending, end_attempt
+from services.lifecycle import Happening
 from services.recording import Answer, Owner, Page, committed, flush
 from worker.files import remove
 from worker.line import OUTAGES, Line
@@ -15,6 +17,8 @@ from worker.shutdown import Shutdown
 
 log = get_logger("worker")
 
+WORTH_TELLING_SECONDS = 1.0
+"""An outage that lasted so long is an event of the job."""
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 2.0
 
@@ -23,6 +27,39 @@ Work = Callable[[Connection], Answer]
 
 class GraceOver(RuntimeError):
     """The database did not come back before the worker had to leave."""
+
+
+class Waited:
+    """How long an attempt has waited for the database; told by the page that gets through."""
+
+    def __init__(self) -> None:
+        self._seconds = 0.0
+        self._written = 0.0
+        self._began: float | None = None
+        self._told: Happening | None = None
+
+    def begin(self) -> None:
+        """An outage has begun, or goes on."""
+        self._began = self._began or time.monotonic()
+
+    def end(self) -> None:
+        """The page got through."""
+        self._seconds += self._lasted()
+        self._began = self._told = None
+
+    def write(self, page: Page, attempt: int) -> None:
+        """Put into the page what is to be told; where it is tried again, what is true by now."""
+        lasted = self._lasted()
+        if self._seconds + lasted != self._written:
+            self._written = page.attempt["waited_seconds"] = self._seconds + lasted
+        if lasted >= WORTH_TELLING_SECONDS:
+            page.happenings = [each for each in page.happenings if each is not self._told]
+            data = {"message": "the database was away", "seconds": round(lasted, 3)}
+            self._told = Happening("warning", attempt, data)
+            page.happenings.append(self._told)
+
+    def _lasted(self) -> float:
+        return 0.0 if self._began is None else time.monotonic() - self._began
 
 
 class Scribe:
@@ -41,6 +78,7 @@ class Scribe:
         self._shutdown = shutdown
         self._booked_session = line.session
         self._log = log.bind(job_key=owner.job_key, attempt=owner.attempt)
+        self._waited = Waited()
 
     def write(self, page: Page) -> Answer:
         """Flush the page, once.
@@ -72,9 +110,13 @@ class Scribe:
                     unsettled = None
                 with self._line.transaction() as connection:
                     page.new_session = self._line.session != self._booked_session
+                    self._waited.write(page, self._owner.attempt)
                     answer = work(connection)
+                    reach(Moment.BEFORE_COMMIT)
+                reach(Moment.AFTER_COMMIT)
                 break
             except OUTAGES as outage:
+                self._waited.begin()
                 # With an answer in hand the commit was sent: its fate must be read back.
                 unsettled = answer or unsettled
                 self._log.warning("database.away", reason=str(outage)[:500])
@@ -83,6 +125,7 @@ class Scribe:
                 time.sleep(pause * (0.5 + random.random() / 2))  # noqa: S311 - no secret
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
         self._booked_session = self._line.session
+        self._waited.end()
         for uri in answer.superseded:
             remove(uri)
         return answer

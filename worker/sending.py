@@ -4,6 +4,7 @@ import threading
 from multiprocessing.connection import Connection
 from typing import Any
 
+from models.domain.checkpoints import Resumed
 from models.rows import Rows
 from worker.wire import Kind, encode, encode_rows
 
@@ -24,6 +25,9 @@ class PipeSink:
         frame = encode(kind, body)
         with self._lock:
             self._pipe.send_bytes(frame)
+
+    def resumed(self, resumed: Resumed) -> None:
+        self.send(Kind.RESUMED, resumed.to_plain())
 
     def started(self, environment: dict[str, Any]) -> None:
         self.send(Kind.STARTED, environment)

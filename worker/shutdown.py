@@ -31,6 +31,13 @@ class Shutdown:
         return self._deadline is not None
 
     @property
+    def remaining_seconds(self) -> float:
+        """What is left of the grace; all of it before the word is said."""
+        if self._deadline is None:
+            return self._grace_seconds
+        return max(0.0, self._deadline - self._clock())
+
+    @property
     def over(self) -> bool:
         """The grace is used up."""
         return self._deadline is not None and self._clock() >= self._deadline

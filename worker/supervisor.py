@@ -17,6 +17,7 @@ from worker.devices import VISIBLE, sight
 from worker.drafting import Pace, draft
 from worker.line import Line
 from worker.listening import ANSWER_SECONDS, Listener, Why
+from worker.oom import OomEvidence
 from worker.salvage import Salvage
 from worker.scribe import GraceOver, Scribe
 from worker.shutdown import Shutdown
@@ -60,6 +61,7 @@ class Supervisor:
         self._line = line
         self._scribe = Scribe(line, owner, shutdown)
         self._losses = hashlib.sha256()
+        self._saw_all_losses = True
         self._pace = Pace()
         self._started_at = time.monotonic()
         self._told: Wish | None = None
@@ -81,9 +83,10 @@ class Supervisor:
     def _start_and_see_through(self) -> None:
         try:
             orders = self._orders()
+            self._memory = OomEvidence()
             trainer = Trainer(orders)
         except Exception as error:  # noqa: BLE001 - no trainer, whatever the reason: book it
-            self._refuse(error)
+            self._refuse(error, started=False)
             return
         self._given = orders
         listener = Listener(trainer, self._shutdown, self._settings.worker.stall_seconds)
@@ -120,6 +123,7 @@ class Supervisor:
             artifacts_url=folder_of(settings.artifacts_url, claim.job_id),
             datasets_folder=str(settings.datasets_folder),
             seconds_before=claim.running_seconds,
+            checkpoints=claim.checkpoints,
         )
         # A trainer has no business with the house's passwords.
         secrets = {name: None for name in os.environ if name.startswith("GRADBOOK_")}
@@ -154,15 +158,18 @@ class Supervisor:
             ended_for=listener.ended_for,
             wanted=self._told,
             shutting_down=self._shutdown.begun,
-            loss_sha256=self._losses.hexdigest(),
+            loss_sha256=self._losses.hexdigest() if self._saw_all_losses else None,
+            out_of_memory=self._memory.of(trainer.pid),
         )
         self._close_book(page, judge(evidence))
 
-    def _refuse(self, error: Exception, exit_code: int | None = None) -> None:
+    def _refuse(
+        self, error: Exception, exit_code: int | None = None, *, started: bool = True
+    ) -> None:
         """End the attempt without what it delivered last, which can't be booked."""
         self._log.error("attempt.refused", exc_info=error)
         page = Page(running_seconds=self._running_seconds())
-        self._close_book(page, refused(error, exit_code))
+        self._close_book(page, refused(error, exit_code, started=started))
 
     def _close_book(self, page: Page, ending: Ending) -> None:
         self._scribe.end(page, ending)
@@ -184,6 +191,8 @@ class Supervisor:
         page = draft(*listener.take(), self._claim.attempt)
         page.running_seconds = self._running_seconds()
         page.keep_checkpoints = int(self._claim.spec["checkpoint"]["keep"])
+        if page.resumed is not None and page.resumed.iteration:
+            self._saw_all_losses = False
         if page.rows is not None:
             self._losses.update(page.rows["loss"].tobytes())
             page.iterations_per_second = self._pace.mark(time.monotonic(), page.rows)

@@ -24,7 +24,9 @@ class Evidence:
         ended_for: why the supervisor ended it, where it did.
         wanted: what the trainer was told that somebody wants.
         shutting_down: whether the worker is leaving.
-        loss_sha256: of the losses in the book once the last page is written.
+        loss_sha256: of the losses in the book once the last page is written; None where the
+            attempt has not seen all of them.
+        out_of_memory: what speaks for the kernel having ended it for want of memory.
 
     """
 
@@ -33,7 +35,8 @@ class Evidence:
     ended_for: Why | None
     wanted: Wish | None
     shutting_down: bool
-    loss_sha256: str
+    loss_sha256: str | None
+    out_of_memory: str | None = None
 
 
 def judge(evidence: Evidence) -> Ending:
@@ -49,29 +52,32 @@ def judge(evidence: Evidence) -> Ending:
             weights_sha256=words.body.get("weights_sha256"),
         )
     outcome = Outcome(words.body["outcome"])
-    if outcome is Outcome.CANCELLED:
+    if outcome in {Outcome.CANCELLED, Outcome.PREEMPTED}:
         return _left_off(evidence)
-    reason = StopReason(words.body["stop_reason"])
-    return _ending(evidence, outcome, reason, error=words.body["error"])
+    reason = words.body["stop_reason"]
+    return _ending(evidence, outcome, reason and StopReason(reason), error=words.body["error"])
 
 
-def refused(error: Exception, exit_code: int | None) -> Ending:
+def refused(error: Exception, exit_code: int | None, *, started: bool = True) -> Ending:
     """The book refused what was delivered, or nothing could start: booked as the job's error.
 
-    The hash of the losses is read from the book: the trainer may have gone further.
+    A trainer that did not start may do so another time, or on another worker. The hash of the
+    losses is read from the book: the trainer may have gone further.
     """
     return Ending(
         outcome=Outcome.ERROR,
-        stop_reason=StopReason.ERROR,
+        stop_reason=StopReason.ERROR if started else None,
         error=_error(type(error).__name__, str(error)[:MOST_CHARACTERS]),
         **_went(exit_code),
     )
 
 
 def _left_off(evidence: Evidence) -> Ending:
-    """Cancelled because somebody wanted it, or because the worker leaves."""
+    """It left off because somebody wanted it, or because the worker leaves."""
     if evidence.wanted is Wish.CANCEL or evidence.ended_for is Why.CANCEL:
         return _ending(evidence, Outcome.CANCELLED, StopReason.CANCELLED)
+    if evidence.wanted is Wish.PAUSE:
+        return _ending(evidence, Outcome.PAUSED, None)
     return _ending(evidence, Outcome.PREEMPTED, None)
 
 
@@ -82,7 +88,7 @@ def _without_a_word(evidence: Evidence) -> Ending:
         return _ending(evidence, Outcome.PREEMPTED, None)
     if evidence.ended_for is Why.STALLED:
         error = _error("Stalled", "the trainer reported no progress for too long and was ended")
-        return _ending(evidence, Outcome.STALLED, StopReason.ATTEMPTS, error=error)
+        return _ending(evidence, Outcome.STALLED, None, error=error)
     if evidence.ended_for is Why.BROKEN:
         error = _error("FrameBroken", "what the trainer sent could not be understood")
         return _ending(evidence, Outcome.ERROR, StopReason.ERROR, error=error)
@@ -91,17 +97,21 @@ def _without_a_word(evidence: Evidence) -> Ending:
 
 def _died(evidence: Evidence) -> Ending:
     code = evidence.exit_code
+    if code == -signal.SIGKILL and evidence.out_of_memory is not None:
+        error = _error("OutOfMemory", f"the kernel ended the trainer: {evidence.out_of_memory}")
+        return _ending(evidence, Outcome.OUT_OF_MEMORY, None, error=error)
     if code == -signal.SIGKILL:
-        error = _error("Killed", "the trainer was ended by SIGKILL, as a host out of memory does")
-        return _ending(evidence, Outcome.KILLED, StopReason.ATTEMPTS, error=error)
+        error = _error("Killed", "the trainer was ended by SIGKILL; nothing says by whom or why")
+        return _ending(evidence, Outcome.KILLED, None, error=error)
     if code == SILENCE_EXIT_CODE:
         error = _error("Lost", "the trainer left: its supervisor was silent for a lease period")
-        return _ending(evidence, Outcome.LOST, StopReason.ATTEMPTS, error=error)
+        return _ending(evidence, Outcome.LOST, None, error=error)
     if code is not None and code < 0:
         error = _error("Crashed", f"the trainer was ended by {signal.Signals(-code).name}")
     else:
         error = _error("Crashed", f"the trainer left with exit code {code} and without a word")
-    return _ending(evidence, Outcome.ERROR, StopReason.ERROR, error=error)
+    # A crash of the interpreter or of a library: no spec has the words for that.
+    return _ending(evidence, Outcome.ERROR, None, error=error)
 
 
 def _ending(

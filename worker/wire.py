@@ -26,6 +26,7 @@ class Kind(Enum):
     """What a frame from the trainer tells."""
 
     HELLO = b"h"
+    RESUMED = b"R"
     STARTED = b"s"
     ROWS = b"r"
     EPOCH = b"e"

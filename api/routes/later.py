@@ -12,9 +12,6 @@ LATER = (
     ("GET", "/v1/curves", "get_curves"),
     ("GET", "/v1/export", "export_jobs"),
     ("POST", "/v1/jobs/{job_id}/archive", "archive_job"),
-    ("POST", "/v1/jobs/{job_id}/pause", "pause_job"),
-    ("POST", "/v1/jobs/{job_id}/resume", "resume_job"),
-    ("POST", "/v1/jobs/{job_id}/retry", "retry_job"),
     ("POST", "/v1/datasets", "upload_dataset"),
     ("GET", "/metrics", "get_metrics"),
 )

@@ -12,6 +12,7 @@
     │   └── JobsDeleted         what an Idempotency-Key made was deleted since
     ├── Conflict                the state of things forbids it
     │   ├── MoveForbidden       the job's state does not allow the move
+    │   │   └── RetryFutile     it would only repeat itself
     │   ├── Rewound             what a cursor had read was taken back
     │   └── FenceLost           another attempt owns the job, or none does
     └── NotBuilt                the contract names it; a later release builds it
@@ -69,7 +70,6 @@ class CursorInvalid(QueryInvalid):
         super().__init__([Breach(("query", "cursor"), "not a cursor of this list")])
 
 
-class Missing(GradbookError):
 class KeyReused(Invalid):
     """The Idempotency-Key was sent before, with another body or to another route."""
 
@@ -80,6 +80,7 @@ class KeyReused(Invalid):
         )
 
 
+class Missing(GradbookError):
     """What was named does not exist."""
 
 
@@ -95,7 +96,6 @@ class ArtifactMissing(Missing):
         super().__init__(f"job {job_id} has no artifact {name}")
 
 
-class Conflict(GradbookError):
 class JobsDeleted(Missing):
     """The Idempotency-Key made a job, or a batch of them, and one was deleted since."""
 
@@ -106,6 +106,7 @@ class JobsDeleted(Missing):
         )
 
 
+class Conflict(GradbookError):
     """The state of things forbids it."""
 
 
@@ -122,6 +123,20 @@ class MoveForbidden(Conflict):
     def __init__(self, job_id: str, state: str, wanted: str) -> None:
         self.job_id, self.state, self.wanted = job_id, state, wanted
         super().__init__(f"cannot {wanted} job {job_id}: it is {state}")
+
+
+class RetryFutile(MoveForbidden):
+    """The job diverged: the same spec would do so again.
+
+    Args:
+        job_id: the job.
+        state: the state that it is in.
+
+    """
+
+    def __init__(self, job_id: str, state: str) -> None:
+        super().__init__(job_id, state, "retry")
+        self.args = (f"{self}, because it diverged, and would diverge again: change its spec",)
 
 
 class Rewound(Conflict):

@@ -90,3 +90,14 @@ class Outcome(StrEnum):
     STALLED = "stalled"
     ERROR = "error"
     DIVERGED = "diverged"
+
+
+LEFT_OFF = frozenset({Outcome.PAUSED, Outcome.PREEMPTED})
+"""Outcomes after which a job goes on as if nothing had been: they count against no limit."""
+
+LONGEST_PAUSE_SECONDS = 60
+
+
+def pause_before_retry(failures: int) -> int:
+    """Seconds until a job is tried again after so many counted failures (1 or more)."""
+    return int(min(2**failures, LONGEST_PAUSE_SECONDS))

@@ -83,6 +83,15 @@ class BookState(_Answer):
     weights_sha256: str | None
 
 
+class JobErrorItem(_Answer):
+    type: str
+    message: str
+
+
+class JobError(JobErrorItem):
+    traceback: str | None
+
+
 class Attempt(_Answer):
     number: int
     worker: str
@@ -100,15 +109,11 @@ class Attempt(_Answer):
     signal: int | None
     first_iteration: int | None
     last_iteration: int | None
-
-
-class JobErrorItem(_Answer):
-    type: str
-    message: str
-
-
-class JobError(JobErrorItem):
-    traceback: str | None
+    error: Annotated[
+        JobError | None,
+        Field(description="Evidence of a bad end, whether the job was tried again or not."),
+    ]
+    waited_seconds: Annotated[float, Field(description="For the database, while that was away.")]
 
 
 class JobItem(_Answer):

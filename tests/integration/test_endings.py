@@ -4,11 +4,12 @@ import hashlib
 import math
 
 import pytest
-from sqlalchemy import Engine, delete
+from sqlalchemy import Engine, delete, func, update
 
+from models.domain.checkpoints import Kept
 from models.domain.errors import FenceLost
-from models.domain.lifecycle import Outcome, StopReason
-from models.tables import iterations
+from models.domain.lifecycle import Outcome, StopReason, Wish, pause_before_retry
+from models.tables import iterations, jobs, progress
 from services.claims import Slot, claim
 from services.closing import loss_sha256
 from services.database import transaction
@@ -92,20 +93,79 @@ def test_an_error_keeps_its_words(engine: Engine, owner: Owner) -> None:
     assert attempts_of(engine, owner.job_key)[0].signal == 11
 
 
-def test_what_a_shutdown_cuts_off_goes_back_into_the_queue_without_its_rows(
+def test_what_a_shutdown_cuts_off_goes_back_into_the_queue_with_all_it_has(
     engine: Engine, owner: Owner
 ) -> None:
     with transaction(engine) as connection:
         fill(connection, owner)
-    answer = end(engine, owner, Page(rows=make_rows(31, 2)), Ending(Outcome.PREEMPTED, None))
+    end(engine, owner, Page(rows=make_rows(31, 2)), Ending(Outcome.PREEMPTED, None))
     job = job_of(engine, owner.job_key)
-    assert (job.state, job.phase, job.attempt, job.iteration) == ("queued", "queued", None, 0)
+    assert (job.state, job.phase, job.attempt, job.iteration) == ("queued", "queued", None, 32)
     assert (job.failures, job.attempts_made, job.finished_at) == (0, 1, None)
-    assert set(answer.superseded) == {"c1", "c2", "c3", "a"}
-    assert [each.type for each in events_of(engine, owner.job_key)][-2:] == ["rewound", "state"]
+    assert (job.not_before, job.iterations_per_second) == (None, None)
+    assert events_of(engine, owner.job_key)[-1].type == "state"
     (attempt,) = attempts_of(engine, owner.job_key)
     assert (attempt.outcome, attempt.last_iteration) == ("preempted", 32)
     with transaction(engine) as connection:
         again = claim(connection, "default", Slot("w", "h", 0, "cpu"), LEASE_SECONDS)
     assert again is not None
-    assert (again.job_key, again.attempt, again.iteration) == (owner.job_key, 2, 0)
+    assert (again.job_key, again.attempt, again.iteration) == (owner.job_key, 2, 32)
+    assert again.checkpoints == (Kept(30, "c3", "s"), Kept(20, "c2", "s"), Kept(10, "c1", "s"))
+
+
+LOST = Ending(Outcome.LOST, None, error={"type": "Lost", "message": "m", "traceback": None})
+
+
+def want(engine: Engine, owner: Owner, wish: Wish) -> None:
+    with transaction(engine) as connection:
+        connection.execute(
+            update(progress)
+            .where(progress.c.job_key == owner.job_key)
+            .values(wanted=wish, wanted_at=func.clock_timestamp())
+        )
+
+
+@pytest.mark.parametrize(
+    ("wish", "state", "kept"),
+    [
+        (None, "queued", None),
+        (Wish.STOP, "queued", "stop"),
+        (Wish.PAUSE, "paused", None),
+        (Wish.CANCEL, "cancelled", None),
+    ],
+)
+def test_what_was_wanted_of_an_attempt_that_failed_is_done_all_the_same(
+    engine: Engine, owner: Owner, wish: Wish | None, state: str, kept: str | None
+) -> None:
+    if wish is not None:
+        want(engine, owner, wish)
+    end(engine, owner, Page(), LOST)
+    job = job_of(engine, owner.job_key)
+    assert (job.state, job.wanted, job.attempt) == (state, kept, None)
+    assert job.failures == (0 if wish is Wish.CANCEL else 1)
+    assert (job.not_before is not None) == (state == "queued")
+    assert job.error is None
+    (attempt,) = attempts_of(engine, owner.job_key)
+    assert (attempt.outcome, attempt.error) == ("lost", LOST.error)
+
+
+def test_the_last_attempt_that_is_allowed_ends_the_job_with_its_error(
+    engine: Engine, owner: Owner
+) -> None:
+    with transaction(engine) as connection:
+        connection.execute(update(jobs).values(failures=2))
+    end(engine, owner, Page(rows=make_rows(1, 5)), LOST)
+    job = job_of(engine, owner.job_key)
+    assert (job.state, job.stop_reason, job.error) == ("failed", "attempts", LOST.error)
+    assert (job.rows, job.phase, len(job.loss_sha256)) == (5, "done", 64)
+
+
+def test_the_pause_before_a_retry_doubles_up_to_a_minute() -> None:
+    assert [pause_before_retry(failures) for failures in (1, 2, 3, 5, 6, 99)] == [
+        2,
+        4,
+        8,
+        32,
+        60,
+        60,
+    ]

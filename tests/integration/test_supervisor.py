@@ -1,39 +1,28 @@
 """A supervisor with a real trainer process: what it writes, and how attempts end."""
 
-import contextlib
 import hashlib
-import os
 import signal
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from pydantic import SecretStr
-from sqlalchemy import Engine, Row, func, select, text, update
+from sqlalchemy import Engine, func, select, update
 
-from foundation.settings import DatabaseSettings, Settings
+from foundation.settings import Settings
 from models.domain.lifecycle import Wish
 from models.tables import iterations, logs, progress
-from services.claims import Slot, claim
 from services.closing import loss_sha256
-from services.database import make_engine, transaction
-from tests.bookings import attempts_of, book_job, events_of, job_of
+from services.database import transaction
+from tests.bookings import events_of
+from tests.integration.supervised import SOON, attempt, gone, only_attempt, with_worker
 from tests.pretenders import BATCHES, make_rows
-from tests.severed import severed_way
 from tests.versions import on_newest_postgres
 from tests.waiting import wait_until
 from worker.forkserver import start_forkserver
-from worker.line import Line
-from worker.shutdown import Shutdown
-from worker.supervisor import Supervisor
 
 pytestmark = on_newest_postgres
 
 CANCEL_SECONDS = 2.0
-SOON = 30.0
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -41,86 +30,8 @@ def _forkserver() -> None:
     assert start_forkserver() >= 0
 
 
-class Attempt:
-    """One attempt, seen through in a thread as a slot does."""
-
-    def __init__(self, engine: Engine, settings: Settings, train: str, **spec: object) -> None:
-        self._engine = engine
-        self._line = Line(engine)
-        self.shutdown = Shutdown(settings.worker.grace_seconds)
-        with transaction(engine) as connection:
-            self.key = book_job(connection, **spec)  # type: ignore[arg-type]
-        with self._line.transaction() as connection:
-            claimed = claim(connection, "default", Slot("w", "h", 0, "cpu"), 6.0)
-        assert claimed is not None
-        self.claim = claimed
-        settings.datasets_folder.mkdir(parents=True, exist_ok=True)
-        supervisor = Supervisor(
-            claimed, self._line, settings, self.shutdown, train=f"tests.pretenders:{train}"
-        )
-        self._thread = threading.Thread(target=supervisor.run)
-        self._thread.start()
-
-    @property
-    def job(self) -> Row[Any]:
-        return job_of(self._engine, self.key)
-
-    @property
-    def pid(self) -> int:
-        """The trainer's, once it is booked."""
-
-        def booked() -> int | None:
-            found: int | None = attempts_of(self._engine, self.key)[-1].pid
-            return found
-
-        return wait_until(booked, SOON, "a trainer's pid")
-
-    def wait_for_rows(self, count: int = 1) -> None:
-        wait_until(lambda: self.job.rows >= count, SOON, f"{count} rows")
-
-    def wish(self, wish: Wish) -> None:
-        with transaction(self._engine) as connection:
-            connection.execute(
-                update(progress)
-                .where(progress.c.job_key == self.key, progress.c.attempt.is_not(None))
-                .values(wanted=wish, wanted_at=func.clock_timestamp())
-            )
-
-    def wait(self, seconds: float = SOON) -> Row[Any]:
-        """Wait for the end of the attempt; returns the job."""
-        self._thread.join(seconds)
-        assert not self._thread.is_alive(), "the supervisor is still at it"
-        self._line.close()
-        return self.job
-
-
-@contextlib.contextmanager
-def attempt(engine: Engine, settings: Settings, train: str, **spec: object) -> Iterator[Attempt]:
-    made = Attempt(engine, settings, train, **spec)
-    try:
-        yield made
-    finally:
-        made.shutdown.begin()
-        made._thread.join(SOON)
-        made._line.close()
-
-
-def gone(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    # Killed, and its new parent has not looked at it yet.
-    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
-
-
 def number_in(note: Path) -> int:
     return int(note.read_text() or 0) if note.exists() else 0
-
-
-def only_attempt(engine: Engine, key: int) -> Row[Any]:
-    (found,) = attempts_of(engine, key)
-    return found
 
 
 def test_everything_that_a_training_tells_is_in_the_book(
@@ -165,8 +76,8 @@ def test_the_files_of_superseded_checkpoints_are_deleted(
     ("train", "outcome", "reason", "rows", "error"),
     [
         ("killed", "killed", "attempts", 5, "Killed"),
-        ("segfault", "error", "error", 2, "Crashed"),
-        ("leaves_without_a_word", "error", "error", 0, "Crashed"),
+        ("segfault", "error", "attempts", 2, "Crashed"),
+        ("leaves_without_a_word", "error", "attempts", 0, "Crashed"),
         ("failing", "error", "error", 3, "RuntimeError"),
         ("out_of_memory", "out_of_memory", "attempts", 0, "OutOfMemory"),
         ("diverging", "diverged", "diverged", 3, "Diverged"),
@@ -183,7 +94,7 @@ def test_an_attempt_that_goes_wrong_keeps_its_rows_and_says_why(  # noqa: PLR091
     rows: int,
     error: str,
 ) -> None:
-    with attempt(engine, settings, train) as run:
+    with attempt(engine, settings, train, max_attempts=1) as run:
         job = run.wait()
     assert (job.state, job.stop_reason, job.rows) == ("failed", reason, rows)
     assert job.error["type"] == error
@@ -191,6 +102,7 @@ def test_an_attempt_that_goes_wrong_keeps_its_rows_and_says_why(  # noqa: PLR091
     assert "\x00" not in job.error["message"]
     found = only_attempt(engine, run.key)
     assert (found.outcome, found.last_iteration) == (outcome, rows or None)
+    assert found.error == job.error
     if train == "killed":
         assert found.signal == signal.SIGKILL
     if train == "failing":
@@ -200,12 +112,11 @@ def test_an_attempt_that_goes_wrong_keeps_its_rows_and_says_why(  # noqa: PLR091
 def test_a_trainer_that_reports_no_progress_is_ended_as_stalled(
     engine: Engine, settings: Settings
 ) -> None:
-    worker = settings.worker.model_copy(update={"stall_seconds": 1.0})
-    impatient = settings.model_copy(update={"worker": worker})
-    with attempt(engine, impatient, "deaf") as run:
+    with attempt(engine, with_worker(settings, stall_seconds=1.0), "deaf") as run:
         job = run.wait()
-    assert (job.state, job.stop_reason, job.error["type"]) == ("failed", "attempts", "Stalled")
-    assert only_attempt(engine, run.key).outcome == "stalled"
+    assert (job.state, job.failures, job.error) == ("queued", 1, None)
+    found = only_attempt(engine, run.key)
+    assert (found.outcome, found.error["type"]) == ("stalled", "Stalled")
 
 
 def test_a_cancel_ends_a_trainer_that_listens(engine: Engine, settings: Settings) -> None:
@@ -262,68 +173,3 @@ def test_an_attempt_that_lost_its_job_is_ended_and_writes_nothing_more(
     assert (job.state, job.rows) == ("running", rows)
     with transaction(engine) as connection:
         assert connection.scalar(select(func.count()).select_from(iterations)) == rows
-
-
-def test_a_worker_that_leaves_puts_the_job_back_without_its_rows(
-    engine: Engine, settings: Settings
-) -> None:
-    with attempt(engine, settings, "deaf") as run:
-        run.wait_for_rows()
-        run.shutdown.begin()
-        job = run.wait(5)
-    assert (job.state, job.rows, job.iteration, job.failures) == ("queued", 0, 0, 0)
-    assert only_attempt(engine, run.key).outcome == "preempted"
-
-
-def test_a_database_that_goes_away_for_a_moment_loses_no_row(
-    engine: Engine, settings: Settings
-) -> None:
-    others = text(
-        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    )
-    with attempt(engine, settings, "steady", epochs=30, pause_seconds=0.005) as run:
-        for rows in (10, 60, 110):
-            run.wait_for_rows(rows)
-            with transaction(engine) as connection:
-                connection.execute(others)
-        job = run.wait()
-    assert (job.state, job.rows) == ("succeeded", 300)
-    with transaction(engine) as connection:
-        assert loss_sha256(connection, run.key) == job.loss_sha256
-    found = only_attempt(engine, run.key)
-    assert found.outcome == "succeeded"
-
-
-def test_a_commit_whose_answer_is_lost_is_not_made_twice(
-    engine: Engine, settings: Settings, database_url: str
-) -> None:
-    with severed_way(database_url) as way:
-        theirs = make_engine(DatabaseSettings(url=SecretStr(way.url)), application_name="severed")
-        with attempt(theirs, settings, "steady", epochs=20, pause_seconds=0.01) as run:
-            for lost, rows in ((1, 5), (2, 60), (3, 120)):
-                wait_until(lambda rows=rows: job_of(engine, run.key).rows >= rows, SOON, "rows")  # type: ignore[misc]
-                way.lose_the_next_commit()
-                wait_until(lambda lost=lost: way.lost == lost, SOON, "a lost commit")  # type: ignore[misc]
-            job = run.wait()
-        theirs.dispose()
-    assert (job.state, job.rows) == ("succeeded", 200)
-    with transaction(engine) as connection:
-        assert loss_sha256(connection, run.key) == job.loss_sha256
-    events = events_of(engine, run.key)
-    assert [event.id for event in events] == list(range(1, len(events) + 1))
-
-
-def test_the_end_is_not_written_twice_where_its_answer_is_lost(
-    engine: Engine, settings: Settings, database_url: str
-) -> None:
-    with severed_way(database_url) as way:
-        theirs = make_engine(DatabaseSettings(url=SecretStr(way.url)), application_name="severed")
-        with attempt(theirs, settings, "deaf_at_load") as run:
-            os.kill(run.pid, signal.SIGKILL)
-            way.lose_the_next_commit()
-            job = run.wait()
-            assert way.lost == 1
-        theirs.dispose()
-    assert job.state == "failed"
-    assert [event.type for event in events_of(engine, run.key)].count("state") == 3

@@ -237,7 +237,9 @@ def test_a_broker_that_comes_back_empty_costs_no_job(
 def test_a_worker_that_is_told_to_leave_twice_leaves_and_loses_no_work(
     engine: Engine, settings: Settings, tmp_path: Path
 ) -> None:
-    with worker(settings, tmp_path / "log", train="deaf") as process:
+    with worker(
+        settings, tmp_path / "log", train="deaf", GRADBOOK_WORKER_GRACE_SECONDS="5"
+    ) as process:
         wait_for_workers(engine)
         (settings.home / "datasets").mkdir(parents=True, exist_ok=True)
         key = post(engine, settings)
@@ -246,9 +248,9 @@ def test_a_worker_that_is_told_to_leave_twice_leaves_and_loses_no_work(
         process.send_signal(signal.SIGTERM)
         process.send_signal(signal.SIGTERM)
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
+        assert process.wait(10) == 0
     job = job_of(engine, key)
-    assert (job.state, job.rows, job.rewinds) == ("queued", 0, 1)
+    assert (job.state, job.rows, job.rewinds, job.failures) == ("queued", 1, 0, 0)
     assert attempts_of(engine, key)[0].outcome == "preempted"
     assert in_fleet(engine) == []
     assert gone(attempt.pid)
@@ -280,5 +282,8 @@ def test_trainers_of_a_worker_that_was_stopped_end_after_a_lease(
         process.send_signal(signal.SIGSTOP)
         wait_until(lambda: gone(attempt.pid), 10, "the trainer is gone")
         process.send_signal(signal.SIGCONT)
-        wait_for_state(engine, key, "failed")
-        assert attempts_of(engine, key)[0].outcome == "lost"
+        ended = wait_until(
+            lambda: found if (found := attempts_of(engine, key)[0]).outcome else None, SOON, "end"
+        )
+        assert (ended.outcome, ended.error["type"]) == ("lost", "Lost")
+        assert job_of(engine, key).failures == 1

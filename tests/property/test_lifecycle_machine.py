@@ -1,8 +1,8 @@
-"""Submit, claim, flush, wish, end: played in any order on a real database, the book holds."""
+"""Submit, claim, flush, wish, end, crash, reap, go on: in any order, on a real database."""
 
 import hashlib
 import itertools
-from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -17,42 +17,39 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from sqlalchemy import Connection, Engine, Row, select
+from sqlalchemy import Connection, Engine, Row, func, select, update
 
+from models.domain.checkpoints import Resumed
 from models.domain.errors import FenceLost, MoveForbidden
-from models.domain.lifecycle import FINISHED, MOVES, Outcome, State, StopReason, Wish
-from models.tables import attempts, epochs, events, iterations, jobs, progress
+from models.domain.lifecycle import (
+    FINISHED,
+    LEFT_OFF,
+    Outcome,
+    State,
+    StopReason,
+    Wish,
+)
+from models.tables import jobs, progress
 from services.claims import Slot, claim
 from services.database import transaction
 from services.deletion import delete_job
 from services.endings import Ending, end_attempt
+from services.reaping import find_silent, reap
 from services.recording import Owner, Page, RowsBroken, flush
-from services.steering import cancel, stop
+from services.steering import cancel, pause, resume, retry, stop
 from tests.bookings import book_job
 from tests.pretenders import BATCHES, epoch_of, make_rows
+from tests.property.known_jobs import Known, check_attempts, check_events, check_rows
 
 LEASE_SECONDS = 600.0
+KEEP = 2
 SUCCESSES = (StopReason.EPOCHS, StopReason.TARGET_LOSS, StopReason.STOPPED)
-FAILURES = (
-    (Outcome.ERROR, StopReason.ERROR),
-    (Outcome.KILLED, StopReason.ATTEMPTS),
-    (Outcome.DIVERGED, StopReason.DIVERGED),
-)
+FAILURES = ((Outcome.ERROR, StopReason.ERROR), (Outcome.DIVERGED, StopReason.DIVERGED))
+COUNTED = (Outcome.ERROR, Outcome.KILLED, Outcome.OUT_OF_MEMORY, Outcome.STALLED, Outcome.LOST)
+WISHES: dict[Wish, Any] = {Wish.CANCEL: cancel, Wish.STOP: stop, Wish.PAUSE: pause}
 
 
 _NUMBERS = itertools.count()
-
-
-@dataclass
-class Known:
-    """What the model knows of a job."""
-
-    priority: int
-    state: State = State.QUEUED
-    rows: int = 0
-    attempts: int = 0
-    wanted: Wish | None = None
-    rewinds: int = 0
 
 
 class Lifecycle(RuleBasedStateMachine):
@@ -71,6 +68,13 @@ class Lifecycle(RuleBasedStateMachine):
         with transaction(self.engine) as connection:
             return work(connection, *arguments)
 
+    def _some(self, data: st.DataObject, *states: State, silent: bool = False) -> int | None:
+        """One of the jobs in these states; None where there is none."""
+        keys = sorted(
+            key for key, job in self.known.items() if job.state in states and job.silent == silent
+        )
+        return data.draw(st.sampled_from(keys)) if keys else None
+
     @rule(priority=st.integers(-2, 2))
     def submit(self, priority: int) -> None:
         with transaction(self.engine) as connection:
@@ -79,6 +83,8 @@ class Lifecycle(RuleBasedStateMachine):
 
     @rule(target=owners)
     def take(self) -> Any:  # noqa: ANN401 - an owner, or none
+        # What was to wait before another try has waited.
+        self._do(lambda connection: connection.execute(update(jobs).values(not_before=None)))
         claimed = self._do(claim, self.queue, Slot("w", "h", 0, "cpu"), LEASE_SECONDS)
         waiting = [
             (-job.priority, key) for key, job in self.known.items() if job.state is State.QUEUED
@@ -90,14 +96,34 @@ class Lifecycle(RuleBasedStateMachine):
         assert claimed.job_key == min(waiting)[1]
         job.state, job.attempts = State.RUNNING, job.attempts + 1
         assert (claimed.attempt, claimed.iteration) == (job.attempts, job.rows)
+        assert [kept.iteration for kept in claimed.checkpoints] == job.kept[::-1]
         return Owner(claimed.job_key, claimed.attempt, LEASE_SECONDS)
 
-    @rule(owner=owners, count=st.integers(0, 2 * BATCHES))
-    def write(self, owner: Owner, count: int) -> None:
+    @rule(owner=owners, count=st.integers(0, 2 * BATCHES), saves=st.booleans())
+    def write(self, owner: Owner, count: int, *, saves: bool) -> None:
         job = self.known[owner.job_key]
-        answer = self._do(flush, owner, self._page(job, count))
-        job.rows += count
+        page = self._page(job, count)
+        reached = job.rows + count
+        if saves and reached not in {0, *job.kept}:
+            uri = f"checkpoint-{owner.attempt}-{reached}"
+            page.checkpoints = [{"iteration": reached, "uri": uri, "bytes": 1, "sha256": "s"}]
+            page.keep_checkpoints = KEEP
+            job.kept = [*job.kept, reached][-KEEP:]
+        answer = self._do(flush, owner, page)
+        job.rows = reached
         assert answer.wanted is job.wanted
+
+    @rule(owner=owners, data=st.data(), count=st.integers(0, BATCHES))
+    def go_on_from_a_checkpoint(self, owner: Owner, data: st.DataObject, count: int) -> None:
+        """And deliver, in the same flush, the first rows after it."""
+        job = self.known[owner.job_key]
+        at = data.draw(st.sampled_from([0, *job.kept]))
+        job.rewinds += at != job.rows
+        job.rows, job.kept = at, [kept for kept in job.kept if kept <= at]
+        page = self._page(job, count)
+        page.resumed = Resumed(at, at // BATCHES, like=True)
+        self._do(flush, owner, page)
+        job.rows += count
 
     @rule(owner=owners, step=st.sampled_from([-1, 1, 2]))
     def write_rows_that_do_not_go_on(self, owner: Owner, step: int) -> None:
@@ -107,34 +133,63 @@ class Lifecycle(RuleBasedStateMachine):
 
     @rule(owner=former, count=st.integers(0, 3))
     def write_after_the_end(self, owner: Owner, count: int) -> None:
+        job = self.known.get(owner.job_key)
+        if job is not None and job.silent and job.attempts == owner.attempt:
+            return
         rows = make_rows(1, count) if count else None
         with pytest.raises(FenceLost):
             self._do(flush, owner, Page(rows=rows))
         with pytest.raises(FenceLost):
+            self._do(flush, owner, Page(resumed=Resumed(0, 0, like=True)))
+        with pytest.raises(FenceLost):
             self._do(end_attempt, owner, Page(), Ending(Outcome.SUCCEEDED, StopReason.EPOCHS))
 
-    @rule(owner=owners, wish=st.sampled_from([cancel, stop]))
-    def want_of_a_running_job(self, owner: Owner, wish: Any) -> None:  # noqa: ANN401 - a service
-        job = self.known[owner.job_key]
-        self._do(wish, self._id(owner.job_key))
-        if wish is cancel:
-            job.wanted = Wish.CANCEL
-        elif job.wanted is None:
-            job.wanted = Wish.STOP
+    @rule(owner=owners, wish=st.sampled_from(sorted(WISHES)))
+    def want_of_a_running_job(self, owner: Owner, wish: Wish) -> None:
+        self._do(WISHES[wish], self._id(owner.job_key))
+        self.known[owner.job_key].want(wish)
 
-    @rule(data=st.data(), wish=st.sampled_from([cancel, stop]))
-    def want_of_another_job(self, data: st.DataObject, wish: Any) -> None:  # noqa: ANN401 - a service
-        others = sorted(key for key, job in self.known.items() if job.state is not State.RUNNING)
-        if not others:
+    @rule(data=st.data(), wish=st.sampled_from(sorted(WISHES)))
+    def want_of_a_silent_job(self, data: st.DataObject, wish: Wish) -> None:
+        key = self._some(data, State.RUNNING, silent=True)
+        if key is None:
             return
-        key = data.draw(st.sampled_from(others))
+        self._do(WISHES[wish], self._id(key))
+        if wish is Wish.CANCEL:
+            self.known[key].end(State.CANCELLED)
+        else:
+            self.known[key].want(wish)
+
+    @rule(data=st.data(), wish=st.sampled_from(sorted(WISHES)))
+    def want_of_another_job(self, data: st.DataObject, wish: Wish) -> None:
+        key = self._some(data, *(set(State) - {State.RUNNING}))
+        if key is None:
+            return
         job = self.known[key]
-        if wish is cancel and job.state is State.QUEUED:
-            self._do(cancel, self._id(key))
-            job.state, job.wanted = State.CANCELLED, None
+        waiting = job.state in {State.QUEUED, State.PAUSED}
+        if (wish is Wish.CANCEL and waiting) or (wish is Wish.PAUSE and job.state is State.QUEUED):
+            self._do(WISHES[wish], self._id(key))
+            if wish is Wish.CANCEL:
+                job.end(State.CANCELLED)
+            else:
+                job.state = State.PAUSED
             return
         with pytest.raises(MoveForbidden):
-            self._do(wish, self._id(key))
+            self._do(WISHES[wish], self._id(key))
+
+    @rule(data=st.data(), again=st.sampled_from([resume, retry]))
+    def take_up_again(self, data: st.DataObject, again: Any) -> None:  # noqa: ANN401 - a service
+        key = self._some(data, *State)
+        if key is None:
+            return
+        job = self.known[key]
+        failed = job.state in {State.FAILED, State.CANCELLED} and not job.diverged
+        if job.state is State.PAUSED if again is resume else failed:
+            assert self._do(again, self._id(key)) == self.queue
+            job.state, job.failures = State.QUEUED, job.failures * (again is resume)
+            return
+        with pytest.raises(MoveForbidden):
+            self._do(again, self._id(key))
 
     @rule(
         target=former,
@@ -147,34 +202,71 @@ class Lifecycle(RuleBasedStateMachine):
         ending = Ending(Outcome.SUCCEEDED, reason, exit_code=0)
         self._do(end_attempt, owner, self._page(job, count), ending)
         job.rows += count
-        job.state, job.wanted = State.SUCCEEDED, None
+        job.end(State.SUCCEEDED)
         return owner
 
     @rule(target=former, owner=consumes(owners), failure=st.sampled_from(FAILURES))
-    def fail(self, owner: Owner, failure: tuple[Outcome, StopReason]) -> Owner:
+    def fail_for_good(self, owner: Owner, failure: tuple[Outcome, StopReason]) -> Owner:
         job = self.known[owner.job_key]
         self._do(end_attempt, owner, Page(), Ending(*failure))
-        job.state = State.CANCELLED if job.wanted is Wish.CANCEL else State.FAILED
-        job.wanted = None
+        cancelled = job.wanted is Wish.CANCEL
+        job.diverged = failure[0] is Outcome.DIVERGED and not cancelled
+        job.end(State.CANCELLED if cancelled else State.FAILED)
+        return owner
+
+    @rule(
+        target=former,
+        owner=consumes(owners),
+        outcome=st.sampled_from((*COUNTED, *sorted(LEFT_OFF))),
+        count=st.integers(0, 5),
+    )
+    def end_before_the_job_does(self, owner: Owner, outcome: Outcome, count: int) -> Owner:
+        job = self.known[owner.job_key]
+        self._do(end_attempt, owner, self._page(job, count), Ending(outcome, None))
+        job.rows += count
+        job.go_back(counted=outcome in COUNTED)
         return owner
 
     @rule(target=former, owner=consumes(owners))
     def be_cancelled(self, owner: Owner) -> Owner:
         job = self.known[owner.job_key]
         self._do(end_attempt, owner, Page(), Ending(Outcome.CANCELLED, StopReason.CANCELLED))
-        job.state, job.wanted = State.CANCELLED, None
+        job.end(State.CANCELLED)
         return owner
 
-    @rule(target=former, owner=consumes(owners), count=st.integers(0, 5))
-    def be_preempted(self, owner: Owner, count: int) -> Owner:
-        job = self.known[owner.job_key]
-        self._do(end_attempt, owner, self._page(job, count), Ending(Outcome.PREEMPTED, None))
-        if job.wanted is Wish.CANCEL:
-            job.rows += count
-            job.state, job.wanted = State.CANCELLED, None
-        else:
-            job.state, job.rows, job.rewinds = State.QUEUED, 0, job.rewinds + 1
+    @rule(target=former, owner=consumes(owners))
+    def crash(self, owner: Owner) -> Owner:
+        """The worker is gone; a lease later its lease is over."""
+        over = func.clock_timestamp() - timedelta(seconds=1)
+        mine = update(progress).where(progress.c.job_key == owner.job_key).values(lease_until=over)
+        self._do(lambda connection: connection.execute(mine))
+        self.known[owner.job_key].silent = True
         return owner
+
+    @rule(owner=former, count=st.integers(0, 5), target=owners)
+    def come_back_in_time(self, owner: Owner, count: int) -> Any:  # noqa: ANN401 - an owner, or none
+        """It was only stopped, and nobody has reaped it: its next flush renews the lease."""
+        job = self.known.get(owner.job_key)
+        if job is None or not job.silent or job.attempts != owner.attempt:
+            return multiple()
+        self._do(flush, owner, self._page(job, count))
+        job.rows, job.silent = job.rows + count, False
+        return owner
+
+    @rule(data=st.data())
+    def reap_one(self, data: st.DataObject) -> None:
+        key = self._some(data, State.RUNNING, silent=True)
+        if key is not None:
+            found = self._do(find_silent, 0.0)
+            assert {each.job_key for each in found} >= {key}
+            assert self._do(reap, key).outcome is Outcome.LOST
+            self.known[key].go_back(counted=True)
+
+    @rule(data=st.data())
+    def reap_one_that_lives(self, data: st.DataObject) -> None:
+        key = self._some(data, *State)
+        if key is not None:
+            assert self._do(reap, key) is None
 
     @rule(data=st.data())
     def delete(self, data: st.DataObject) -> None:
@@ -204,7 +296,7 @@ class Lifecycle(RuleBasedStateMachine):
         running = job.state is State.RUNNING
         assert (row.state, row.wanted) == (job.state, job.wanted)
         assert (row.iteration, row.rows, row.rewinds) == (job.rows, job.rows, job.rewinds)
-        assert (row.attempts_made, row.failures) == (job.attempts, 0)
+        assert (row.attempts_made, row.failures) == (job.attempts, job.failures)
         assert row.attempt == (job.attempts if running else None)
         assert (row.lease_until is not None) == running
         assert (
@@ -215,9 +307,9 @@ class Lifecycle(RuleBasedStateMachine):
         losses = make_rows(1, job.rows)["loss"].tobytes()
         digest = hashlib.sha256(losses).hexdigest() if job.state in FINISHED else None
         assert row.loss_sha256 == digest
-        _check_rows(connection, row.key, job)
-        _check_attempts(connection, row.key, job)
-        _check_events(connection, row, job)
+        check_rows(connection, row.key, job)
+        check_attempts(connection, row.key, job)
+        check_events(connection, row, job)
 
     def _page(self, job: Known, count: int) -> Page:
         if not count:
@@ -237,54 +329,14 @@ class Lifecycle(RuleBasedStateMachine):
         )
 
 
-def _check_rows(connection: Connection, key: int, job: Known) -> None:
-    """Rows are 1 to k, each once, with the losses that were delivered; epochs as they closed."""
-    booked = connection.execute(
-        select(iterations.c.iteration, iterations.c.loss)
-        .where(iterations.c.job_key == key)
-        .order_by(iterations.c.iteration)
-    ).all()
-    expected = make_rows(1, job.rows)
-    assert [tuple(row) for row in booked] == expected[["iteration", "loss"]].tolist()
-    closed = connection.execute(
-        select(epochs.c.epoch).where(epochs.c.job_key == key).order_by(epochs.c.epoch)
-    ).scalars()
-    assert list(closed) == list(range(1, job.rows // BATCHES + 1))
-
-
-def _check_attempts(connection: Connection, key: int, job: Known) -> None:
-    tries = connection.execute(
-        select(attempts).where(attempts.c.job_key == key).order_by(attempts.c.number)
-    ).all()
-    assert [row.number for row in tries] == list(range(1, job.attempts + 1))
-    still_open = [row.number for row in tries if row.ended_at is None]
-    assert still_open == ([job.attempts] if job.state is State.RUNNING else [])
-    assert all((row.outcome is None) == (row.ended_at is None) for row in tries)
-
-
-def _check_events(connection: Connection, row: Row[Any], job: Known) -> None:
-    """Numbered without gaps; the states they tell are a walk along MOVES to where the job is."""
-    told = connection.execute(
-        select(events).where(events.c.job_key == row.key).order_by(events.c.id)
-    ).all()
-    assert [event.id for event in told] == list(range(1, row.last_event + 1))
-    moves = [(event.data["from"], event.data["to"]) for event in told if event.type == "state"]
-    assert moves[0] == (None, "queued")
-    for (_, before), (from_, to) in itertools.pairwise(moves):
-        assert before == from_
-        assert State(to) in MOVES[State(from_)]
-    assert moves[-1][1] == job.state
-    assert [event.type for event in told].count("rewound") == job.rewinds
-
-
 def test_whatever_happens_to_jobs_the_book_holds(engine: Engine) -> None:
     run_state_machine_as_test(
         lambda: Lifecycle(engine),  # type: ignore[arg-type]  # it only calls it
         settings=settings(
-            max_examples=30,
-            stateful_step_count=25,
+            max_examples=40,
+            stateful_step_count=30,
             deadline=None,
-            # Making a failure smaller takes a database thousands of steps; 25 can be read.
+            # Making a failure smaller takes a database thousands of steps; 30 can be read.
             phases=(Phase.explicit, Phase.reuse, Phase.generate),
             suppress_health_check=list(HealthCheck),
         ),

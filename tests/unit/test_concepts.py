@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from models.domain.checkpoints import Resumed
 from models.domain.lifecycle import Wish
 from models.domain.plan import Plan, make_plan
 from models.domain.spec import parse_spec, resolve
@@ -179,6 +180,8 @@ class _Book:
         self.epochs: list[dict[str, Any]] = []
         self.readings: dict[int, list[dict[str, Any]]] = {}
         self.iterations = 0
+
+    def resumed(self, resumed: Resumed) -> None: ...
 
     def started(self, environment: dict[str, Any]) -> None: ...
 

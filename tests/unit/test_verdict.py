@@ -60,13 +60,13 @@ def test_a_cancel_is_one_only_where_somebody_wanted_it() -> None:
         (Why.CANCEL, -9, True, Outcome.CANCELLED, StopReason.CANCELLED),
         (Why.SHUTDOWN, -9, True, Outcome.PREEMPTED, None),
         (None, -9, True, Outcome.PREEMPTED, None),
-        (Why.STALLED, -9, False, Outcome.STALLED, StopReason.ATTEMPTS),
+        (Why.STALLED, -9, False, Outcome.STALLED, None),
         (Why.BROKEN, -9, False, Outcome.ERROR, StopReason.ERROR),
-        (None, -9, False, Outcome.KILLED, StopReason.ATTEMPTS),
-        (None, -signal.SIGSEGV, False, Outcome.ERROR, StopReason.ERROR),
-        (None, 0, False, Outcome.ERROR, StopReason.ERROR),
-        (None, SILENCE_EXIT_CODE, False, Outcome.LOST, StopReason.ATTEMPTS),
-        (None, None, False, Outcome.ERROR, StopReason.ERROR),
+        (None, -9, False, Outcome.KILLED, None),
+        (None, -signal.SIGSEGV, False, Outcome.ERROR, None),
+        (None, 0, False, Outcome.ERROR, None),
+        (None, SILENCE_EXIT_CODE, False, Outcome.LOST, None),
+        (None, None, False, Outcome.ERROR, None),
     ],
 )
 def test_a_trainer_that_went_without_a_word(
@@ -85,6 +85,29 @@ def test_a_trainer_that_went_without_a_word(
     assert (ending.error is None) == (outcome in {Outcome.CANCELLED, Outcome.PREEMPTED})
 
 
+def test_a_trainer_that_left_off_is_paused_only_where_somebody_wanted_it() -> None:
+    left = Delivery(Kind.FAILED, {"outcome": "preempted", "stop_reason": None, "error": {}})
+    wanted = dataclasses.replace(NOTHING, last_words=left, wanted=Wish.PAUSE, shutting_down=True)
+    assert (judge(wanted).outcome, judge(wanted).stop_reason) == (Outcome.PAUSED, None)
+    leaving = dataclasses.replace(NOTHING, last_words=left, shutting_down=True)
+    assert (judge(leaving).outcome, judge(leaving).stop_reason) == (Outcome.PREEMPTED, None)
+
+
+def test_a_bare_kill_is_out_of_memory_only_on_the_kernels_word() -> None:
+    killed = dataclasses.replace(NOTHING, exit_code=-9, out_of_memory="the kernel says so")
+    assert judge(killed).outcome is Outcome.OUT_OF_MEMORY
+    assert "the kernel says so" in (judge(killed).error or {})["message"]
+    other = dataclasses.replace(killed, exit_code=-signal.SIGSEGV)
+    assert judge(other).outcome is Outcome.ERROR
+
+
+def test_an_error_that_another_attempt_may_not_meet_ends_no_job() -> None:
+    error = {"type": "StoreFailed", "message": "m", "traceback": "t"}
+    words = Delivery(Kind.FAILED, {"outcome": "error", "stop_reason": None, "error": error})
+    ending = judge(dataclasses.replace(NOTHING, last_words=words, exit_code=1))
+    assert (ending.outcome, ending.stop_reason, ending.error) == (Outcome.ERROR, None, error)
+
+
 def test_a_signal_is_told_apart_from_an_exit_code() -> None:
     killed = judge(dataclasses.replace(NOTHING, exit_code=-9))
     assert (killed.exit_code, killed.signal) == (None, 9)
@@ -96,3 +119,5 @@ def test_what_the_book_refuses_leaves_the_hash_to_the_book() -> None:
     ending = refused(ValueError("no"), exit_code=None)
     assert (ending.outcome, ending.loss_sha256) == (Outcome.ERROR, None)
     assert ending.error == {"type": "ValueError", "message": "no", "traceback": None}
+    assert ending.stop_reason is StopReason.ERROR
+    assert refused(OSError("no fork"), None, started=False).stop_reason is None

@@ -2,6 +2,8 @@
 
 import hashlib
 import io
+import pickle
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,13 +11,17 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from worker.training.errors import CheckpointCorrupt
+from models.domain.checkpoints import Kept
+from worker.training.errors import CheckpointCorrupt, StoreFailed
 from worker.training.files import Store, Stored, read
 from worker.training.precision import Precision
 from worker.training.randomness import random_states, restore_random_states
 from worker.training.state import LoopState
 
-FORMAT = 1
+FORMAT = 2
+
+Unusable = Callable[[Kept, str], None]
+"""Told of a checkpoint that can't be used, and why."""
 
 
 @dataclass(slots=True)
@@ -24,7 +30,7 @@ class Resumable:
 
     `epoch_start` holds the weights of the epoch's start, for `weight_change`; `best` the state
     dict of the best epoch, where it is kept; `source` is `network.py`, so that a checkpoint alone
-    is enough to make a job's files of.
+    is enough to make a job's files of; `kind` is the machine's, as `kind_of` says it.
     """
 
     network: nn.Module
@@ -34,6 +40,7 @@ class Resumable:
     epoch_start: list[Tensor]
     best: dict[str, Tensor] | None
     source: str
+    kind: dict[str, Any]
 
 
 def save_checkpoint(store: Store, resumable: Resumable, device: torch.device) -> Stored:
@@ -49,6 +56,7 @@ def save_checkpoint(store: Store, resumable: Resumable, device: torch.device) ->
         "epoch_start": resumable.epoch_start,
         "best": resumable.best,
         "source": resumable.source,
+        "kind": resumable.kind,
     }
     written = io.BytesIO()
     torch.save(content, written)
@@ -56,11 +64,36 @@ def save_checkpoint(store: Store, resumable: Resumable, device: torch.device) ->
     return store.write(name, written.getvalue())
 
 
-def load_checkpoint(
-    uri: str, sha256: str | None, resumable: Resumable, device: torch.device
-) -> None:
-    """Put a checkpoint back; `resumable` is of the same spec. Raises as `read_checkpoint`."""
-    kept = read_checkpoint(uri, sha256, device)
+def load_newest(
+    checkpoints: Sequence[Kept], resumable: Resumable, device: torch.device, unusable: Unusable
+) -> dict[str, Any] | None:
+    """Put back the first of the checkpoints that is good; `resumable` is of the same spec.
+
+    Returns:
+        The kind of machine that it was written on; None where none is good.
+
+    Raises:
+        StoreFailed: the store does not answer. That a file is gone or spoilt is no reason to
+            give up, but a store that is away for a moment is none to train everything again.
+
+    """
+    for checkpoint in checkpoints:
+        try:
+            kept = read_checkpoint(checkpoint, device)
+        except CheckpointCorrupt as corrupt:
+            unusable(checkpoint, str(corrupt))
+        except StoreFailed as failure:
+            if not failure.missing:
+                raise
+            unusable(checkpoint, str(failure))
+        else:
+            _put_back(kept, resumable, device)
+            kind: dict[str, Any] = kept["kind"]
+            return kind
+    return None
+
+
+def _put_back(kept: dict[str, Any], resumable: Resumable, device: torch.device) -> None:
     resumable.network.load_state_dict(kept["network"])
     resumable.optimizer.load_state_dict(kept["optimizer"])
     if resumable.precision.scaler is not None and kept["scaler"] is not None:
@@ -71,7 +104,7 @@ def load_checkpoint(
     resumable.best = kept["best"]
 
 
-def read_checkpoint(uri: str, sha256: str | None, device: torch.device) -> dict[str, Any]:
+def read_checkpoint(checkpoint: Kept, device: torch.device) -> dict[str, Any]:
     """Return what `save_checkpoint` wrote, its tensors on `device`.
 
     Raises:
@@ -79,10 +112,16 @@ def read_checkpoint(uri: str, sha256: str | None, device: torch.device) -> dict[
         CheckpointCorrupt: it is not the file that was booked, or not of this format.
 
     """
-    content = read(uri)
-    if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+    content, uri = read(checkpoint.uri), checkpoint.uri
+    if hashlib.sha256(content).hexdigest() != checkpoint.sha256:
         raise CheckpointCorrupt(uri, "its sha256 is not the one that was booked")
-    kept: dict[str, Any] = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+    try:
+        kept: dict[str, Any] = torch.load(
+            io.BytesIO(content), map_location=device, weights_only=True
+        )
+    except (RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as failure:
+        # It is the file that was booked: another release of torch wrote it in another way.
+        raise CheckpointCorrupt(uri, str(failure)) from failure
     if kept.get("format") != FORMAT:
         raise CheckpointCorrupt(uri, f"its format is {kept.get('format')!r}, not {FORMAT}")
     return kept

@@ -18,7 +18,8 @@ def describe_environment(device: torch.device, precision: str, threads: int) -> 
         "device_name": _device_name(device),
         "precision": precision,
         "threads": threads,
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
+        "kernels": torch.backends.cpu.get_cpu_capability(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: found for name in _PACKAGES if (found := _version(name))},
@@ -28,6 +29,14 @@ def describe_environment(device: torch.device, precision: str, threads: int) -> 
         described["cuda"] = torch.version.cuda
         described["cudnn"] = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
     return described
+
+
+_LIKE = ("device_name", "precision", "threads", "torch", "kernels", "cuda", "cudnn")
+
+
+def kind_of(environment: dict[str, Any]) -> dict[str, Any]:
+    """Return what of an environment decides the bits: two machines with the same are alike."""
+    return {name: environment[name] for name in _LIKE if name in environment}
 
 
 def code_revision(root: Path) -> str | None:

@@ -2,6 +2,7 @@
 
     TrainingError
     ├── Cancelled           somebody wanted it so; nothing more is computed
+    ├── Suspended           it goes on later, here or elsewhere, from what is saved
     ├── Diverged            losses are NaN or infinite, and `on_non_finite` is `fail`
     ├── OutOfMemory         the device, or the host, has no room for it
     ├── DeviceMissing       the device that the worker named is not there
@@ -27,6 +28,14 @@ class Cancelled(TrainingError):
     def __init__(self, iteration: int) -> None:
         self.iteration = iteration
         super().__init__(f"cancelled after iteration {iteration}")
+
+
+class Suspended(TrainingError):
+    """What was computed is delivered, and saved where it could be."""
+
+    def __init__(self, iteration: int) -> None:
+        self.iteration = iteration
+        super().__init__(f"left off after iteration {iteration}, to go on later")
 
 
 class Diverged(TrainingError):
@@ -69,10 +78,12 @@ class DatasetCorrupt(TrainingError):
 
 
 class StoreFailed(TrainingError):
+    """`missing`: the store answers, and the file is not there."""
+
     retryable = True
 
-    def __init__(self, uri: str, detail: str) -> None:
-        self.uri, self.detail = uri, detail
+    def __init__(self, uri: str, detail: str, *, missing: bool = False) -> None:
+        self.uri, self.detail, self.missing = uri, detail, missing
         super().__init__(f"{uri}: {detail}")
 
 

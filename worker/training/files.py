@@ -64,7 +64,8 @@ def read(uri: str) -> bytes:
         with fsspec.open(uri, "rb") as file:
             content: bytes = file.read()
     except OSError as failure:
-        raise StoreFailed(uri, str(failure)) from failure
+        missing = isinstance(failure, FileNotFoundError)
+        raise StoreFailed(uri, str(failure), missing=missing) from failure
     return content
 
 
@@ -77,11 +78,16 @@ def _local_path(uri: str) -> Path | None:
 def _write_local(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.part")
-    with beside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError:
+        # A full disk is not to be kept full by what did not fit.
+        beside.unlink(missing_ok=True)
+        raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

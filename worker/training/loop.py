@@ -1,15 +1,19 @@
 """The training loop's five verbs, and the little that they share."""
 
+import copy
 import math
 import time
 
 from torch import Tensor
 
+from foundation.faults import Moment, reach
+from models.domain.checkpoints import Kept, Resumed
 from models.domain.lifecycle import Phase, Wish
 from worker.training.buffer import ScalarBuffer
-from worker.training.checkpoint import Resumable, load_checkpoint, save_checkpoint
+from worker.training.checkpoint import Resumable, load_newest, save_checkpoint
+from worker.training.environment import kind_of
 from worker.training.epochs import EpochEnd, norm, summary
-from worker.training.errors import Cancelled
+from worker.training.errors import Cancelled, StoreFailed, Suspended
 from worker.training.evaluation import Measured
 from worker.training.files import Store
 from worker.training.order import epoch_order
@@ -54,7 +58,10 @@ class Loop:
             epoch_start=[],
             best=None,
             source=network_source(parts.placed, parts.data, parts.spec["dataset"]["resize"]),
+            kind=kind_of(parts.environment),
         )
+        self._saved_at = 0
+        self._warned_of_store = False
         self.last_test: Measured | None = None
         self._checkpoint_due = self._checkpoint_time()
 
@@ -63,14 +70,20 @@ class Loop:
         return self.kept.state
 
     def begin(self) -> None:
-        """Start at iteration 1, or after the request's checkpoint."""
-        uri = self._request.checkpoint_uri
-        if uri is None:
+        """Go on after the newest checkpoint that is good, or start at iteration 1."""
+        checkpoints = self._request.checkpoints
+        written_on = load_newest(checkpoints, self.kept, self._parts.device, self._unusable)
+        state = self.state
+        if written_on is None:
             self.kept.epoch_start = self._weights()
-        else:
-            sha256 = self._request.checkpoint_sha256
-            load_checkpoint(uri, sha256, self.kept, self._parts.device)
-        self._pulse.iteration = self.state.iteration
+        elif written_on != self.kept.kind:
+            state.mixed = True
+            change = {"from": written_on, "to": self.kept.kind, "iteration": state.iteration}
+            self._sink.warning("not to the bit: it goes on on another kind of machine", change)
+        self._sink.resumed(Resumed(state.iteration, state.epoch - 1, not state.mixed))
+        if state.iteration:
+            self._sink.summary(summary(self._parts, state, final=False))
+        self._saved_at = self._pulse.iteration = state.iteration
         self._parts.network.train()
         self._open_epoch()
 
@@ -80,8 +93,15 @@ class Loop:
         if state.batch < self._parts.batches.per_epoch and state.ending is None:
             return
         self._recorder.deliver(state)
+        before = copy.deepcopy(state)
         end = EpochEnd(self._parts, state, self._pulse)
-        end.measure()
+        try:
+            end.measure()
+        except Suspended:
+            # What was judged by now is judged again, of the same state, where it goes on.
+            self.kept.state = before
+            self._save()
+            raise
         state.ending = end.reason
         state.measured |= end.measured
         # A loss that is not finite is below nothing, so it never becomes the best.
@@ -97,28 +117,57 @@ class Loop:
             self._next_epoch()
 
     def checkpoint_if_due(self) -> None:
-        """Save all that a resume needs, every `checkpoint.every_seconds`.
+        """Save all that a resume needs, every `checkpoint.every_seconds`, and before a pause.
 
-        Not where training ends anyway, and not weights that are not finite: going on from
-        those could only diverge, while an older checkpoint may be good.
+        Not where training ends anyway.
+
+        Raises:
+            Suspended: somebody wants it to go on later.
+
         """
-        if self.state.ending is not None or time.perf_counter() < self._checkpoint_due:
+        if self.state.ending is not None:
             return
-        self._recorder.deliver(self.state)
-        self._pulse.enter(Phase.SAVE, self.state.epoch, self.state.batch)
-        weight_norm = norm(self._parts.parameters())
-        if not self._fails or weight_norm - weight_norm == 0:
-            stored = save_checkpoint(self.store, self.kept, self._parts.device)
-            self._sink.checkpoint(
-                {
-                    "iteration": self.state.iteration,
-                    "uri": stored.uri,
-                    "sha256": stored.sha256,
-                    "bytes": stored.bytes,
-                }
-            )
+        leaving = self._signal.wanted() is Wish.PAUSE
+        if not leaving and time.perf_counter() < self._checkpoint_due:
+            return
+        self._save()
+        if leaving:
+            raise Suspended(self.state.iteration)
         self._checkpoint_due = self._checkpoint_time()
         self._resume_training()
+
+    def _save(self) -> None:
+        """Write a checkpoint and tell of it; where the store fails, tell that and go on.
+
+        Weights that are not finite are not kept: going on from those could only diverge, while
+        an older checkpoint may be good.
+        """
+        state = self.state
+        self._recorder.deliver(state)
+        self._pulse.enter(Phase.SAVE, state.epoch, state.batch)
+        weight_norm = norm(self._parts.parameters())
+        if state.iteration == self._saved_at or (self._fails and weight_norm - weight_norm != 0):
+            return
+        try:
+            stored = save_checkpoint(self.store, self.kept, self._parts.device)
+        except StoreFailed as failure:
+            self._warn_of_store(failure)
+            return
+        reach(Moment.CHECKPOINT_WRITTEN)
+        facts = {"uri": stored.uri, "sha256": stored.sha256, "bytes": stored.bytes}
+        self._sink.checkpoint({"iteration": state.iteration, **facts})
+        self._saved_at, self._warned_of_store = state.iteration, False
+
+    def _warn_of_store(self, failure: StoreFailed) -> None:
+        """Once, until a checkpoint succeeds again: a disk stays full for many checkpoints."""
+        if not self._warned_of_store:
+            self._warned_of_store = True
+            data = {"iteration": self.state.iteration, "reason": str(failure)}
+            self._sink.warning("a checkpoint could not be written; training goes on", data)
+
+    def _unusable(self, checkpoint: Kept, reason: str) -> None:
+        data = {"iteration": checkpoint.iteration, "reason": reason}
+        self._sink.warning("a checkpoint can't be used; the one before it is tried", data)
 
     def stop_if_asked(self) -> bool:
         """Say whether training is over; why stands in the state."""

@@ -16,6 +16,7 @@ from worker.training.augment import Augmentation
 from worker.training.data.loading import Data, load_data
 from worker.training.data.raw import Alive
 from worker.training.device import prepare_device
+from worker.training.environment import describe_environment
 from worker.training.initialising import initialise
 from worker.training.learner import Learner
 from worker.training.losses import Loss
@@ -47,6 +48,7 @@ class Parts:
     rules: Rules
     batches: Batches
     keep_best: bool
+    environment: dict[str, Any]
 
     @property
     def seed(self) -> int:
@@ -86,13 +88,15 @@ def prepare(request: TrainRequest, alive: Alive) -> Parts:
     batches = batches_of(parsed, facts)
     validated = data.validation is not None
     keep_best = spec["checkpoint"]["keep_best"]
+    learner = _learner(spec, network, placed, data)
+    environment = describe_environment(device, learner.precision.name, torch.get_num_threads())
     return Parts(
         spec=spec,
         device=device,
         data=data,
         placed=placed,
         network=network,
-        learner=_learner(spec, network, placed, data),
+        learner=learner,
         augment=Augmentation(spec["augment"], data.shape, spec["seed"], device),
         rate=_rate(spec, batches),
         rules=Rules(
@@ -100,6 +104,7 @@ def prepare(request: TrainRequest, alive: Alive) -> Parts:
         ),
         batches=batches,
         keep_best=validated if keep_best == "auto" else bool(keep_best),
+        environment=environment | {"dataset_sha256": data.sha256},
     )
 
 

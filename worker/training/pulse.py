@@ -1,12 +1,15 @@
-"""A sign of life for whatever takes long, and the place where a cancel is heard."""
+"""A sign of life for whatever takes long, and the place where a cancel or a pause is heard."""
 
 import time
 
 from models.domain.lifecycle import Phase, Wish
-from worker.training.errors import Cancelled
+from worker.training.errors import Cancelled, Suspended
 from worker.training.sink import Sink, StopSignal
 
 _EVERY_SECONDS = 0.5
+_LEFT_AT_ONCE = frozenset({Phase.LOAD, Phase.EVALUATE})
+"""What is simply done again where training goes on later; the loop itself leaves between two
+iterations, and a file is written to its end."""
 
 
 class Pulse:
@@ -33,10 +36,14 @@ class Pulse:
 
         Raises:
             Cancelled: somebody wants that nothing more is computed.
+            Suspended: somebody wants it to go on later, and what it does can be done again.
 
         """
-        if self._signal.wanted() is Wish.CANCEL:
+        wish = self._signal.wanted()
+        if wish is Wish.CANCEL:
             raise Cancelled(self.iteration)
+        if wish is Wish.PAUSE and self._phase in _LEFT_AT_ONCE:
+            raise Suspended(self.iteration)
         now = time.perf_counter()
         if now >= self._due:
             self._due = now + _EVERY_SECONDS

@@ -8,6 +8,7 @@ After the last row of a job that diverged nothing follows.
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from models.domain.checkpoints import Kept, Resumed
 from models.domain.lifecycle import StopReason, Wish
 from models.rows import Rows
 
@@ -25,8 +26,7 @@ class TrainRequest:
         artifacts_url: this job's folder, a path or an fsspec URL.
         datasets_folder: where data sets' files are looked for and downloaded to.
         seconds_before: running time of earlier attempts, for `stop.max_seconds`.
-        checkpoint_uri: a booked checkpoint to go on from; None: from iteration 1.
-        checkpoint_sha256: what its bytes must hash to.
+        checkpoints: the booked ones to go on from, newest first; none: from iteration 1.
 
     """
 
@@ -38,8 +38,7 @@ class TrainRequest:
     artifacts_url: str
     datasets_folder: str
     seconds_before: float = 0.0
-    checkpoint_uri: str | None = None
-    checkpoint_sha256: str | None = None
+    checkpoints: tuple[Kept, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +56,9 @@ class Ended:
 
 class Sink(Protocol):
     """Where training reports to. A method may raise to end the attempt at once."""
+
+    def resumed(self, resumed: Resumed) -> None:
+        """Hear where training goes on: once, before any row; earlier rows after it are void."""
 
     def started(self, environment: dict[str, Any]) -> None:
         """Called once, when data, network and device are ready and nothing was computed yet."""

@@ -46,7 +46,8 @@ class LoopState:
 
     `iteration` counts finished weight updates; `epoch` (from 1) and `batch` (finished batches of
     it) say where the next one stands. `lost_in_a_row` counts the newest iterations whose loss is
-    not finite and whose update was skipped. `ending` is why training is to end; None: it goes on.
+    not finite and whose update was skipped. `mixed`: not all of it was computed on like machines.
+    `ending` is why training is to end; None: it goes on.
     """
 
     iteration: int = 0
@@ -61,13 +62,12 @@ class LoopState:
     measured: dict[str, float | None] = field(default_factory=dict)
     lost_in_a_row: int = 0
     warned_non_finite: bool = False
+    mixed: bool = False
     ending: StopReason | None = None
 
     def to_plain(self) -> dict[str, Any]:
         """Return it as plain values, for a file that is loaded with weights_only."""
-        plain = asdict(self)
-        plain["ending"] = None
-        return plain
+        return asdict(self) | {"ending": None if self.ending is None else str(self.ending)}
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> "LoopState":
@@ -75,4 +75,5 @@ class LoopState:
         values["sums"] = EpochSums(**plain["sums"])
         values["best"] = None if plain["best"] is None else Best(**plain["best"])
         values["measured"] = dict(plain["measured"])
+        values["ending"] = None if plain["ending"] is None else StopReason(plain["ending"])
         return cls(**values)

@@ -1,14 +1,11 @@
 """Training one job, from its request to its weights; tensors in, reports out."""
 
-import torch
-
 from models.domain.lifecycle import Phase, StopReason
 from worker.training.artifacts import Artifacts
-from worker.training.environment import describe_environment
 from worker.training.epochs import summary
 from worker.training.errors import OutOfMemory
 from worker.training.loop import Loop
-from worker.training.parts import Parts, prepare
+from worker.training.parts import prepare
 from worker.training.pulse import Pulse
 from worker.training.sink import Ended, Sink, StopSignal, TrainRequest
 
@@ -59,17 +56,8 @@ def _train(request: TrainRequest, sink: Sink, signal: StopSignal) -> Ended:
     parts = prepare(request, pulse.beat)
     loop = Loop(request, parts, sink, signal, pulse)
     loop.begin()
-    sink.started(_environment(parts, loop))
+    sink.started(parts.environment | {"resumed_at": loop.state.iteration})
     reason = run(loop)
     weights_sha256 = Artifacts(parts, loop.store, sink, pulse).leave(loop)
     sink.summary(summary(parts, loop.state, final=True))
     return Ended(reason, loop.state.iteration, None, weights_sha256)
-
-
-def _environment(parts: Parts, loop: Loop) -> dict[str, object]:
-    precision = parts.learner.precision.name
-    return {
-        **describe_environment(parts.device, precision, torch.get_num_threads()),
-        "dataset_sha256": parts.data.sha256,
-        "resumed_at": loop.state.iteration,
-    }
