@@ -5,6 +5,7 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Sequence
 from types import FrameType
 
 from celery import Celery
@@ -18,10 +19,11 @@ from migrations.run import check_schema
 from services.broker import make_celery
 from services.database import make_engine, transaction
 from services.fleet import Worker, heartbeat, leave
+from worker.consumer import Watch
 from worker.devices import slot_devices
 from worker.forkserver import start_forkserver
 from worker.pool import SlotPool, wake
-from worker.rounds import Reconciler, heart
+from worker.rounds import Reconciler, Round, heart, stop
 from worker.shutdown import Shutdown
 from worker.supervisor import TRAIN
 from worker.tasks import add_task, celery_queues
@@ -31,18 +33,19 @@ from worker.workshop import Workshop
 log = get_logger("worker")
 
 LEAVE_SECONDS = 2.0
-"""How long a thread that may hang on database or broker is waited for."""
-OTHER_CONNECTIONS = 3
-"""Beside one a slot: heartbeat, reconciler, start and end."""
+"""How long threads that may hang on database or broker are waited for."""
+OTHER_CONNECTIONS = 4
+"""Beside one a slot: heartbeat, reconciler, consumer's watch, start and end."""
 WATCH_SECONDS = 0.1
 
 
-def run_worker(settings: Settings, *, train: str = TRAIN) -> None:
+def run_worker(settings: Settings, *, train: str = TRAIN, cuda_devices: int | None = None) -> None:
     """Run a worker in the foreground until SIGTERM or SIGINT. Call from the main thread.
 
     Args:
         settings: all of them.
         train: where the training function is, "package.module:function".
+        cuda_devices: take so many for granted; None to count them.
 
     Raises:
         SchemaBehind: a migration is still to be run.
@@ -51,7 +54,8 @@ def run_worker(settings: Settings, *, train: str = TRAIN) -> None:
     """
     configure_logging(settings.log)
     # Before anything that starts threads, and before Celery puts its hands on signals.
-    cuda_devices = start_forkserver()
+    counted = start_forkserver()
+    cuda_devices = counted if cuda_devices is None else cuda_devices
     worker = _introduce(settings, slot_devices(settings.worker.slots, cuda_devices))
     engine = make_engine(
         _with_room(settings.database, len(worker.devices)), application_name="gradbook worker"
@@ -60,27 +64,34 @@ def run_worker(settings: Settings, *, train: str = TRAIN) -> None:
     app = make_celery(settings.broker)
     shutdown = Shutdown(settings.worker.grace_seconds)
     reconciler = Reconciler(engine, app, settings.worker.reconcile_seconds)
-    workshop = Workshop(settings, engine, worker, shutdown, pass_on=reconciler.pass_on, train=train)
+    workshop = Workshop(
+        settings,
+        engine,
+        worker,
+        shutdown,
+        pass_on=reconciler.pass_on,
+        hand_over=reconciler.hand_over,
+        train=train,
+    )
     add_task(app, workshop)
     controller = _controller(app, worker)
     _obey_signals(controller, shutdown)
-    _serve(controller, engine, worker, reconciler)
+    watch = Watch(controller, engine, worker, workshop, shutdown)
+    _serve(controller, engine, worker, (heart(engine, worker), reconciler.round, watch.round))
 
 
 def _serve(
-    controller: WorkController, engine: Engine, worker: Worker, reconciler: Reconciler
+    controller: WorkController, engine: Engine, worker: Worker, rounds: Sequence[Round]
 ) -> None:
     with transaction(engine) as connection:
         heartbeat(connection, worker)
-    beats = heart(engine, worker)
-    beats.start()
-    reconciler.round.start()
+    for each in rounds:
+        each.start()
     log.info("worker.ready", worker=worker.name, devices=worker.devices, queues=worker.queues)
     try:
         controller.start()
     finally:
-        reconciler.round.stop(LEAVE_SECONDS)
-        beats.stop(LEAVE_SECONDS)
+        stop(rounds, LEAVE_SECONDS)
         with transaction(engine) as connection:
             leave(connection, worker)
         engine.dispose()

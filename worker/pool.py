@@ -3,7 +3,7 @@
 from typing import Any
 
 from celery.concurrency.thread import ApplyResult, TaskPool
-from kombu.asynchronous import Hub, get_event_loop
+from kombu.asynchronous import Hub
 
 
 class SlotPool(TaskPool):  # type: ignore[misc]  # celery has no types
@@ -13,10 +13,18 @@ class SlotPool(TaskPool):  # type: ignore[misc]  # celery has no types
     wakes by itself, up to a second later; a job that was posted meanwhile would wait for that.
     """
 
+    _hub: Hub | None = None
+
+    def register_with_event_loop(self, loop: Hub) -> None:
+        """Celery says which loop is to be woken, again after each loss of the broker.
+
+        Kombu's own get_event_loop() knows none any more after the first loss (seen on 5.7).
+        """
+        self._hub = loop
+
     def on_apply(self, *args: Any, **kwargs: Any) -> ApplyResult:  # noqa: ANN401 - as its base
         result = super().on_apply(*args, **kwargs)
-        hub = get_event_loop()
-        result.f.add_done_callback(lambda _done: wake(hub))
+        result.f.add_done_callback(lambda _done: wake(self._hub))
         return result
 
 

@@ -1,8 +1,9 @@
 """What a worker does beside its jobs: the heartbeat of the fleet, and tickets that are missing."""
 
+import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from celery import Celery
 from sqlalchemy import Engine
@@ -16,10 +17,13 @@ from services.reconciling import queues_in_need
 log = get_logger("worker")
 
 HEARTBEAT_SECONDS = 5.0
+HANDOVER_SECONDS = 0.25
+"""At least between two tickets of a queue that this worker hands over: where the book knows of a
+free slot and its worker is gone, the others would throw its ticket to and fro without a pause."""
 
 
 class Round:
-    """A thread that does one thing every so often, or at once when it is nudged.
+    """A thread that does one thing every so often, or sooner when it is nudged.
 
     Args:
         name: of the thread, and in the log.
@@ -33,6 +37,8 @@ class Round:
         self._seconds = seconds
         self._step = step
         self._nudged = threading.Event()
+        self._lock = threading.Lock()
+        self._due_at = 0.0
         self._stopped = False
         self._failing = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -40,18 +46,25 @@ class Round:
     def start(self) -> None:
         self._thread.start()
 
-    def nudge(self) -> None:
+    def nudge(self, seconds: float = 0.0) -> None:
+        """Do it in so many seconds, unless it comes sooner anyway."""
+        with self._lock:
+            self._due_at = min(self._due_at, time.monotonic() + seconds)
         self._nudged.set()
 
-    def stop(self, seconds: float) -> None:
-        """Let the thread end; one that hangs is left behind."""
+    def tell_to_stop(self) -> None:
+        """Let the thread end when its step is done."""
         self._stopped = True
         self._nudged.set()
+
+    def wait_until_stopped(self, seconds: float) -> None:
+        """Wait for the thread to end; one that hangs is left behind."""
         self._thread.join(seconds)
 
     def _run(self) -> None:
         while not self._stopped:
-            self._nudged.clear()
+            with self._lock:
+                self._due_at = math.inf
             try:
                 self._step()
                 self._failing = False
@@ -59,7 +72,22 @@ class Round:
                 if not self._failing:
                     log.warning("round.failed", round=self._name, reason=str(error)[:500])
                 self._failing = True
-            self._nudged.wait(self._seconds)
+            self.nudge(self._seconds)
+            self._wait()
+
+    def _wait(self) -> None:
+        while not self._stopped and (seconds := self._due_at - time.monotonic()) > 0:
+            self._nudged.wait(seconds)
+            self._nudged.clear()
+
+
+def stop(rounds: Sequence[Round], seconds: float) -> None:
+    """Stop them all together, within so many seconds."""
+    deadline = time.monotonic() + seconds
+    for each in rounds:
+        each.tell_to_stop()
+    for each in rounds:
+        each.wait_until_stopped(max(0.0, deadline - time.monotonic()))
 
 
 def heart(engine: Engine, worker: Worker) -> Round:
@@ -88,23 +116,44 @@ class Reconciler:
         self._seconds = seconds
         self._due_at = 0.0
         self._lock = threading.Lock()
-        self._passed_on: set[str] = set()
+        self._passed_on: dict[str, float] = {}
+        self._handed_over: dict[str, float] = {}
         self.round = Round("reconciler", seconds, self._step)
 
     def pass_on(self, queue: str) -> None:
         """Publish one more ticket for the queue soon; never blocks."""
         with self._lock:
-            self._passed_on.add(queue)
+            self._passed_on[queue] = time.monotonic()
         self.round.nudge()
 
-    def _step(self) -> None:
+    def hand_over(self, queue: str) -> None:
+        """Publish again a ticket that only another worker can use; never blocks.
+
+        A broker serves the consumer first that has waited longest, so the ticket goes around the
+        fleet once before it is here again; then it has to wait.
+        """
+        now = time.monotonic()
         with self._lock:
-            queues, self._passed_on = self._passed_on, set()
-        for queue in queues:
+            if queue in self._passed_on:
+                return
+            due_at = max(now, self._handed_over.get(queue, 0.0) + HANDOVER_SECONDS)
+            self._passed_on[queue] = self._handed_over[queue] = due_at
+        self.round.nudge(due_at - now)
+
+    def _step(self) -> None:
+        for queue in self._take_due():
             ticket(self._app, queue)
         if time.monotonic() >= self._due_at:
             self._due_at = time.monotonic() + self._seconds
             self._reconcile()
+
+    def _take_due(self) -> list[str]:
+        now = time.monotonic()
+        with self._lock:
+            due = [queue for queue, due_at in self._passed_on.items() if due_at <= now]
+            for queue in due:
+                del self._passed_on[queue]
+        return due
 
     def _reconcile(self) -> None:
         with transaction(self._engine) as connection:

@@ -1,14 +1,17 @@
 """The slots of a worker: a ticket brings a thread, which takes a free slot and works."""
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection
 
 from sqlalchemy import Engine
 
 from foundation.logging import get_logger
 from foundation.settings import Settings
 from services.claims import Claim, Slot, claim, more_wait
+from services.database import transaction
 from services.fleet import Worker
+from services.handover import fits_elsewhere
 from worker.line import OUTAGES, Line
 from worker.shutdown import Shutdown
 from worker.supervisor import TRAIN, Supervisor
@@ -25,6 +28,7 @@ class Workshop:
         worker: as it stands in the fleet, with the devices of its slots.
         shutdown: once begun, nothing more is claimed.
         pass_on: called with a queue in which more work waits; must not block.
+        hand_over: called with a queue whose ticket only another worker can use; must not block.
         train: where the training function is, "package.module:function".
 
     """
@@ -37,13 +41,16 @@ class Workshop:
         shutdown: Shutdown,
         *,
         pass_on: Callable[[str], None],
+        hand_over: Callable[[str], None],
         train: str = TRAIN,
     ) -> None:
         self._settings = settings
         self._engine = engine
         self._shutdown = shutdown
         self._pass_on = pass_on
+        self._hand_over = hand_over
         self._train = train
+        self._name = worker.name
         self._devices = frozenset(worker.devices)
         self._lock = threading.Lock()
         self._free = [
@@ -51,23 +58,35 @@ class Workshop:
             for number, device in enumerate(worker.devices)
         ]
 
+        self._ticket_at = time.monotonic()
+
     @property
-    def free(self) -> int:
-        """How many slots have no job."""
-        return len(self._free)
+    def free_devices(self) -> frozenset[str]:
+        """The devices of the slots that have no job."""
+        with self._lock:
+            return frozenset(slot.device for slot in self._free)
+
+    @property
+    def ticket_at(self) -> float:
+        """When the last ticket came, by the monotonic clock; at first, when work could begin."""
+        return self._ticket_at
 
     def work(self, queue: str) -> None:
         """Take jobs of the queue, one after another, until no free slot finds one that fits."""
-        tried: set[int] = set()
+        self._ticket_at = time.monotonic()
+        tried: dict[int, Slot] = {}
+        worked = False
         while not self._shutdown.begun and (slot := self._take_slot(tried)) is not None:
             try:
-                self._work_on(slot, queue)
+                worked |= self._work_on(slot, queue)
             finally:
-                tried.add(slot.number)
+                tried[slot.number] = slot
                 with self._lock:
                     self._free.append(slot)
+        if not worked:
+            self._offer(queue, {slot.device for slot in tried.values()})
 
-    def _take_slot(self, tried: set[int]) -> Slot | None:
+    def _take_slot(self, tried: Collection[int]) -> Slot | None:
         with self._lock:
             slots = [slot for slot in self._free if slot.number not in tried]
             if not slots:
@@ -76,16 +95,29 @@ class Workshop:
             self._free.remove(slot)
             return slot
 
-    def _work_on(self, slot: Slot, queue: str) -> None:
-        line = Line(self._engine)
+    def _work_on(self, slot: Slot, queue: str) -> bool:
+        """Work until nothing fits the slot; tell whether anything did."""
+        line, worked = Line(self._engine), False
         try:
             while not self._shutdown.begun and (job := self._claim(line, slot, queue)):
+                worked = True
                 Supervisor(job, line, self._settings, self._shutdown, train=self._train).run()
         except OUTAGES as outage:
             # Nothing is claimed: the reconciler sends another ticket when the database is back.
             log.warning("claim.failed", queue=queue, reason=str(outage)[:500])
         finally:
             line.close()
+        return worked
+
+    def _offer(self, queue: str, tried: Collection[str]) -> None:
+        """Hand the ticket over where it was of no use here and may be of use elsewhere."""
+        try:
+            with transaction(self._engine) as connection:
+                wanted = fits_elsewhere(connection, queue, self._name, tried)
+        except OUTAGES:
+            return
+        if wanted:
+            self._hand_over(queue)
 
     def _claim(self, line: Line, slot: Slot, queue: str) -> Claim | None:
         with line.transaction() as connection:
