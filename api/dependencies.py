@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine
 
 from api.connections import Connections
 from api.health import Health
+from api.leaving import Leaving
 from api.lookout import Lookout
 from api.tickets import Tickets
 from foundation.settings import Settings
@@ -23,6 +24,7 @@ class Parts:
     engine: Engine
     connections: Connections
     streams: Connections
+    leaving: Leaving
     lookout: Lookout
     tickets: Tickets
     health: Health

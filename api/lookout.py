@@ -5,6 +5,7 @@ A client that waits holds neither a thread nor a connection, only a future.
 
 import asyncio
 import contextlib
+from collections.abc import Iterable
 from typing import NamedTuple
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from fastapi.concurrency import run_in_threadpool
 from sqlalchemy import exc as database_errors
 
 from api.connections import Connections, Overloaded
+from api.leaving import Leaving
 from services.standing import Standing, standings
 
 LOOK_SECONDS = 0.2
@@ -28,11 +30,12 @@ class Lookout:
 
     Args:
         connections: of this process; each look takes a turn among them.
+        leaving: ends every wait once the process is told to leave.
 
     """
 
-    def __init__(self, connections: Connections) -> None:
-        self._connections = connections
+    def __init__(self, connections: Connections, leaving: Leaving) -> None:
+        self._connections, self._leaving = connections, leaving
         self._waiters: set[_Waiter] = set()
         self._task: asyncio.Task[None] | None = None
 
@@ -42,7 +45,10 @@ class Lookout:
         return len(self._waiters)
 
     async def changed(self, job_id: UUID, seen: Standing, seconds: float) -> None:
-        """Return once the job stands otherwise than was seen, or after so many seconds."""
+        """Return once the job stands otherwise than was seen, or after so many seconds.
+
+        Or at once where the process is told to leave.
+        """
         waiter = _Waiter(job_id, seen, asyncio.get_running_loop().create_future())
         self._waiters.add(waiter)
         if self._task is None or self._task.done():
@@ -55,7 +61,9 @@ class Lookout:
 
     async def _look_on(self) -> None:
         while self._waiters:
-            await asyncio.sleep(LOOK_SECONDS)
+            if await self._leaving.within(LOOK_SECONDS):
+                _tell(self._waiters)
+                return
             # Away or crowded: those who wait go on waiting until their own time is over.
             with contextlib.suppress(database_errors.SQLAlchemyError, Overloaded):
                 await self._look()
@@ -65,6 +73,10 @@ class Lookout:
         async with self._connections.snapshot() as connection:
             ids = list({waiter.job_id for waiter in waiters})
             now = await run_in_threadpool(standings, connection, ids)
-        for waiter in waiters:
-            if now.get(waiter.job_id) != waiter.seen and not waiter.told.done():
-                waiter.told.set_result(None)
+        _tell(waiter for waiter in waiters if now.get(waiter.job_id) != waiter.seen)
+
+
+def _tell(waiters: Iterable[_Waiter]) -> None:
+    for waiter in waiters:
+        if not waiter.told.done():
+            waiter.told.set_result(None)

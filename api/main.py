@@ -12,6 +12,7 @@ from api.dependencies import Parts
 from api.documents import install_document
 from api.headers import SafeHeaders
 from api.health import Health
+from api.leaving import Leaving, hearing_signals
 from api.lookout import Lookout
 from api.pages import install_pages
 from api.problems import install_problem_handlers
@@ -27,6 +28,9 @@ log = get_logger("api")
 
 DESCRIPTION = "An experiment-tracking training service: every iteration is in the book."
 
+# A process that was stopped in the middle of a transaction holds a job's row for so long.
+IDLE_SECONDS = 10.0
+
 
 def create_app(settings: Settings) -> FastAPI:
     """Build the API; what it holds is opened when the app starts and closed when it stops."""
@@ -36,7 +40,8 @@ def create_app(settings: Settings) -> FastAPI:
         anyio.to_thread.current_default_thread_limiter().total_tokens = settings.api.threads
         parts = _open_parts(settings)
         app.state.parts = parts
-        yield
+        with hearing_signals(parts.leaving):
+            yield
         parts.tickets.stop()
         parts.engine.dispose()
         parts.streams.engine.dispose()
@@ -66,7 +71,12 @@ def app_from_environment() -> FastAPI:
 
 
 def _open_parts(settings: Settings) -> Parts:
-    engine = make_engine(settings.database, application_name="gradbook api", statement_timeout=True)
+    engine = make_engine(
+        settings.database,
+        application_name="gradbook api",
+        statement_timeout=True,
+        idle_timeout_seconds=IDLE_SECONDS,
+    )
     try:
         check_schema(engine)
     except database_errors.OperationalError as error:
@@ -76,17 +86,20 @@ def _open_parts(settings: Settings) -> Parts:
     tickets = Tickets(lambda queue: ticket(app, queue))
     tickets.start()
     size = settings.database.pool_size
-    # Slow readers of long answers may use up these, and everybody else goes on.
+    # Slow readers of long answers may use up these, and everybody else goes on. They are idle in
+    # their transactions for as long as a client takes nothing, so no time-out ends these.
     streams = make_engine(
         settings.database, application_name="gradbook api streams", statement_timeout=True
     )
     connections = Connections(engine, size)
+    leaving = Leaving()
     return Parts(
         settings=settings,
         engine=engine,
         connections=connections,
         streams=Connections(streams, size),
-        lookout=Lookout(connections),
+        leaving=leaving,
+        lookout=Lookout(connections, leaving),
         tickets=tickets,
         health=Health(settings),
     )

@@ -13,6 +13,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from api.connections import Connections
+from api.leaving import Leaving
 
 Piece = TypeVar("Piece")
 
@@ -44,6 +45,7 @@ class PieceStream(StreamingResponse, Generic[Piece]):
         pieces: a blocking iterator; it is advanced in the threadpool.
         writing: how a piece becomes bytes.
         resources: closed when the answer is sent, its client has left, or it failed.
+        leaving: cuts it off where the process has to leave before its client has read it.
         headers: more headers of the answer.
         patience_seconds: how long the client may take nothing.
 
@@ -54,13 +56,14 @@ class PieceStream(StreamingResponse, Generic[Piece]):
         pieces: Iterator[Piece],
         writing: Writing[Piece],
         resources: AsyncExitStack,
-        headers: dict[str, str] | None = None,
         *,
+        leaving: Leaving,
+        headers: dict[str, str] | None = None,
         patience_seconds: float = STALLED_CLIENT_SECONDS,
     ) -> None:
         super().__init__(self._body(), media_type=writing.media_type, headers=headers)
         self._pieces, self._writing, self._resources = pieces, writing, resources
-        self._patience_seconds = patience_seconds
+        self._leaving, self._patience_seconds = leaving, patience_seconds
         self._reading: asyncio.Future[Piece | None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -69,7 +72,8 @@ class PieceStream(StreamingResponse, Generic[Piece]):
                 await send(message)
 
         try:
-            await super().__call__(scope, receive, send_in_time)
+            with self._leaving.cutting_off():
+                await super().__call__(scope, receive, send_in_time)
         finally:
             with anyio.CancelScope(shield=True):
                 await self._close()
@@ -100,6 +104,7 @@ async def stream_snapshot(
     connections: Connections,
     start: Callable[[Connection], Iterator[Piece]],
     writing: Writing[Piece],
+    leaving: Leaving,
 ) -> PieceStream[Piece]:
     """Begin to read in a snapshot of the database that lives as long as the answer.
 
@@ -108,4 +113,4 @@ async def stream_snapshot(
     async with AsyncExitStack() as resources:
         connection = await resources.enter_async_context(connections.snapshot())
         pieces = await run_in_threadpool(start, connection)
-        return PieceStream(pieces, writing, resources.pop_all())
+        return PieceStream(pieces, writing, resources.pop_all(), leaving=leaving)

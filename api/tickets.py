@@ -14,7 +14,8 @@ log = get_logger("api")
 
 MOST_TICKETS_A_QUEUE = 64
 MOST_QUEUES = 1_000
-STOP_SECONDS = 5.0
+# A process that was told to leave has little time.
+STOP_SECONDS = 1.0
 
 Publish = Callable[[str], None]
 

@@ -36,7 +36,11 @@ def driver_url(settings: DatabaseSettings) -> URL:
 
 
 def make_engine(
-    settings: DatabaseSettings, *, application_name: str, statement_timeout: bool = False
+    settings: DatabaseSettings,
+    *,
+    application_name: str,
+    statement_timeout: bool = False,
+    idle_timeout_seconds: float | None = None,
 ) -> Engine:
     """One engine a process; it holds at most `pool_size` connections.
 
@@ -44,12 +48,17 @@ def make_engine(
         settings: where the database is.
         application_name: shown in pg_stat_activity.
         statement_timeout: whether a statement ends after `statement_timeout_seconds`.
+        idle_timeout_seconds: how long a transaction may wait for its next statement before the
+            server ends the connection: a process that was stopped holds its locks no longer.
 
     """
     # The API's times are in UTC, whatever the server's own setting is.
     options = "-c timezone=UTC"
     if statement_timeout:
         options += f" -c statement_timeout={settings.statement_timeout_seconds * 1000}"
+    if idle_timeout_seconds is not None:
+        idle_milliseconds = round(idle_timeout_seconds * 1000)
+        options += f" -c idle_in_transaction_session_timeout={idle_milliseconds}"
     return create_engine(
         driver_url(settings),
         pool_size=settings.pool_size,

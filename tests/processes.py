@@ -86,9 +86,18 @@ def api_process(
     settings: Settings, log: Path, extra: Mapping[str, str] | None = None
 ) -> Iterator[httpx.Client]:
     """Run a real API process; yields a client that is bound to it."""
+    with api_to_signal(settings, log, extra=extra) as (_, client):
+        yield client
+
+
+@contextlib.contextmanager
+def api_to_signal(
+    settings: Settings, log: Path, *options: str, extra: Mapping[str, str] | None = None
+) -> Iterator[tuple[subprocess.Popen[bytes], httpx.Client]]:
+    """Run `gradbook api <options>`; yields its process and a client that is bound to it."""
     port = free_port()
     with (
-        role(settings, "api", "--port", str(port), log=log, extra=extra) as process,
+        role(settings, "api", "--port", str(port), *options, log=log, extra=extra) as process,
         httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client,
     ):
 
@@ -100,7 +109,7 @@ def api_process(
                 return False
 
         wait_until(answers, START_SECONDS, f"the API answers: see {log}")
-        yield client
+        yield process, client
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from api.dependencies import PartsDependency, SnapshotDependency
+from api.dependencies import Parts, PartsDependency, SnapshotDependency
 from api.documents import problems
 from api.parameters import JobId
 from api.streaming import PieceStream, Writing
@@ -54,21 +54,21 @@ async def get_artifact(
         return Response(status_code=304, headers={"ETag": headers["ETag"]})
     if file.uri is None:
         return Response(file.content, headers=headers, media_type=_media_type(file))
-    return await _stream(parts.settings.artifacts_url, str(job_id), file, headers)
+    return await _stream(parts, str(job_id), file, headers)
 
 
-async def _stream(
-    artifacts_url: str, job_id: str, file: StoredFile, headers: dict[str, str]
-) -> Response:
+async def _stream(parts: Parts, job_id: str, file: StoredFile, headers: dict[str, str]) -> Response:
     try:
-        opened = await run_in_threadpool(open_stored, artifacts_url, file.uri or "")
+        url = parts.settings.artifacts_url
+        opened = await run_in_threadpool(open_stored, url, file.uri or "")
     except (FileNotFoundError, OutsideStore) as error:
         log.warning("artifact.missing", job_id=job_id, name=file.name, error=str(error))
         raise ArtifactMissing(job_id, file.name) from error
     resources = AsyncExitStack()
     resources.callback(opened.close)
     writing: Writing[bytes] = Writing(bytes, _media_type(file))
-    return PieceStream(read_chunks(opened), writing, resources, headers)
+    pieces = read_chunks(opened)
+    return PieceStream(pieces, writing, resources, leaving=parts.leaving, headers=headers)
 
 
 def _headers(file: StoredFile) -> dict[str, str]:

@@ -84,6 +84,7 @@ async def get_iterations(
             parts.streams,
             lambda connection: read_run(connection, job_id, query),
             _writing(form, query.fields),
+            parts.leaving,
         )
     async with parts.connections.snapshot() as connection:
         page = await run_in_threadpool(read_page, connection, job_id, query, limit or PAGE_ROWS)

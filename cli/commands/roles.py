@@ -21,8 +21,6 @@ from cli.errors import DatabaseAway, SettingsInvalid, WorkerUnfit
 if TYPE_CHECKING:
     from foundation.settings import Settings
 
-# Longer than a transaction may take, shorter than the ten seconds after which Docker kills.
-GRACEFUL_SHUTDOWN_SECONDS = 8
 NO_DATABASE_URL = "GRADBOOK_DATABASE_URL: not the URL of a database"
 
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
@@ -123,6 +121,8 @@ def api(
     """Serve the REST API until SIGTERM or Ctrl-C."""
     import uvicorn
 
+    from api.leaving import GRACE_SECONDS
+
     settings = read_settings()
     _require_services(settings)
     _require_schema(settings)
@@ -137,7 +137,7 @@ def api(
         workers=workers,
         loop="uvloop",
         http="httptools",
-        timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
         access_log=False,
         log_config=None,
         log_level="warning",

@@ -8,6 +8,7 @@ import anyio
 import pytest
 from starlette.types import Message
 
+from api.leaving import Leaving
 from api.streaming import PieceStream, Writing
 
 SCOPE = {"type": "http", "asgi": {"spec_version": "2.3"}}
@@ -50,7 +51,9 @@ def stream_to(
         resources.callback(closed.append, "closed")
         writing: Writing[int] = Writing(lambda piece: b"%d;" % piece, "text/plain", b"head;")
         client = make_client()
-        stream = PieceStream(pieces, writing, resources, patience_seconds=patience_seconds)
+        stream = PieceStream(
+            pieces, writing, resources, leaving=Leaving(), patience_seconds=patience_seconds
+        )
         await stream(SCOPE, client.receive, client.send)
         return b"".join(client.body)
 
