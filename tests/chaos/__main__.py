@@ -4,6 +4,7 @@ import argparse
 import random
 import secrets
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -19,6 +20,8 @@ EPOCHS = 24
 
 def main() -> int:
     options = _options()
+    # As after Ctrl-C: whatever was started is ended.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     chance = random.Random(options.seed)  # noqa: S311 - a seed that can be given again
     specs = [kind(options.epochs) for kind in KINDS]
     course = Course(options.seed, list(deal(options.rounds, chance, options.only)), specs)

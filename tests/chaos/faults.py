@@ -7,7 +7,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import redis
 from sqlalchemy import Row, select
@@ -22,6 +22,8 @@ from tests.chaos.pool import Pool
 from tests.chaos.service import Service
 from tests.chaos.stack import WHOLE_SECONDS, ChaosStack
 from tests.waiting import wait_until
+
+T = TypeVar("T")
 
 WORKERS = ("worker", "second worker")
 HIT_SECONDS = 120.0
@@ -94,10 +96,9 @@ class Faults:
             if left and time.monotonic() - provoked_at >= PROVOKE_SECONDS:
                 provoked_at = time.monotonic()
                 self._provoke(left)
-            self._release()
             return not left
 
-        wait_until(have_struck, HIT_SECONDS, f"somebody comes to {sorted(moments)}")
+        self._wait(have_struck, HIT_SECONDS, f"somebody comes to {sorted(moments)}")
         wait_until(self._release, HIT_SECONDS, "who was stopped goes on")
 
     def kill_lone_worker(self) -> float:
@@ -107,7 +108,7 @@ class Faults:
         died = time.monotonic()
         _send(pid, signal.SIGKILL)
         self.done[str(Harm.KILL_WORKER)] += 1
-        wait_until(
+        self._wait(
             lambda: not self._are_open(theirs), WISH_SECONDS, "a dead worker's jobs are free"
         )
         return time.monotonic() - died
@@ -125,6 +126,15 @@ class Faults:
     def _are_open(self, known: Sequence[Row[Any]]) -> bool:
         now = {(row.job_key, row.number) for row in self._running()}
         return any((row.job_key, row.number) in now for row in known)
+
+    def _wait(self, condition: Callable[[], T | None], seconds: float, what: str) -> T:
+        """Wait for it, and let who was stopped go on meanwhile: it may hang on that."""
+
+        def came_about() -> T | None:
+            self._release()
+            return condition()
+
+        return wait_until(came_about, seconds, what)
 
     def _provoke(self, moments: set[Moment]) -> None:
         """Give a worker a reason to come there."""
@@ -153,17 +163,17 @@ class Faults:
         """Send a deadly signal, and wait until it has done its work."""
         pid = self._pid(part)
         _send(pid, number)
-        wait_until(lambda: self._stack.pid(part) != pid, WHOLE_SECONDS, f"{part} is gone")
+        self._wait(lambda: self._stack.pid(part) != pid, WHOLE_SECONDS, f"{part} is gone")
 
     def _pid(self, part: str) -> int:
-        return wait_until(lambda: self._stack.pid(part), WHOLE_SECONDS, f"{part} is there")
+        return self._wait(lambda: self._stack.pid(part), WHOLE_SECONDS, f"{part} is there")
 
     def _any_worker(self) -> str:
         return self._chance.choice(WORKERS)
 
     def _victim(self) -> Row[Any]:
         """A job that is well in its way, where there is one."""
-        found = wait_until(self._running, WHOLE_SECONDS, "a trainer runs")
+        found = self._wait(self._running, WHOLE_SECONDS, "a trainer runs")
         on_the_way = [row for row in found if row.iteration > 0]
         return self._chance.choice(on_the_way or found)
 
@@ -174,7 +184,7 @@ class Faults:
         victim = self._victim()
         _send(victim.pid, signal.SIGSTOP)
         try:
-            wait_until(lambda: not self._are_open([victim]), WISH_SECONDS, "a stall is ended")
+            self._wait(lambda: not self._are_open([victim]), WISH_SECONDS, "a stall is ended")
         finally:
             _send(victim.pid, signal.SIGCONT)
 
@@ -194,7 +204,7 @@ class Faults:
                     return bool(broker.flushall())
             return False
 
-        wait_until(flushed, WHOLE_SECONDS, "the broker is emptied")
+        self._wait(flushed, WHOLE_SECONDS, "the broker is emptied")
 
     def _pause(self) -> None:
         job_id = str(self._victim().id)
@@ -222,7 +232,7 @@ class Faults:
             job = self._service.job(job_id)
             return job["state"] in {state, *FINISHED} or job["wanted"] is None
 
-        wait_until(settled, WISH_SECONDS, f"{verb} of job {job_id} is heard")
+        self._wait(settled, WISH_SECONDS, f"{verb} of job {job_id} is heard")
         heeded = self._service.state(job_id) == state
         self.unheeded[verb] += not heeded
         return heeded

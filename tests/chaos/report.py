@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 from foundation.faults import Moment
 from tests.chaos.book import Book
@@ -74,7 +74,7 @@ class Report:
         ]
 
     def json(self) -> str:
-        return json.dumps(asdict(self), indent=1)
+        return json.dumps(vars(self), indent=1)
 
 
 def _table(name: str, counts: Mapping[str, int], total: int | None = None) -> list[str]:

@@ -57,4 +57,4 @@ def test_the_short_deck_comes_to_every_moment_and_kills_every_process() -> None:
     killed = {str(fault) for fault in cards if isinstance(fault, Harm)}
     for process in ("trainer", "worker", "API", "PostgreSQL", "Valkey", "gradbook up"):
         assert any(words.startswith("kill -9") and process in words for words in killed)
-    assert {len(hand) for hand in dealt} == {3}
+    assert {len(hand) for hand in dealt} == {4}
