@@ -14,7 +14,7 @@ TORCH := torch==2.13.0
 PIP := .venv/bin/python -m pip --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test check lint types contracts fmt bench chaos clean torch-of-index
+.PHONY: help install demo up test check lint types contracts fmt bench chaos mutants clean torch-of-index
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -57,6 +57,9 @@ bench: .venv/.dev ## run every benchmark
 
 chaos: .venv/.dev ## hurt a real stack round after round, and hold its book against the promise
 	@.venv/bin/python -m tests.chaos --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
+
+mutants: .venv/.dev ## break the promise on purpose, and see a named test turn red
+	@.venv/bin/python -m tests.mutants
 
 clean: ## take away .venv and the caches; the data folder stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -61,6 +61,12 @@ class Book(TypedDict):
     weights_sha256: str | None
 
 
+class JobError(TypedDict):
+    type: str
+    message: str
+    traceback: NotRequired[str | None]
+
+
 class Attempt(TypedDict):
     number: int
     worker: str | None
@@ -71,14 +77,10 @@ class Attempt(TypedDict):
     started_at: str | None
     ended_at: str | None
     outcome: str | None
+    error: JobError | None
+    waited_seconds: float
     first_iteration: int | None
     last_iteration: int | None
-
-
-class JobError(TypedDict):
-    type: str
-    message: str
-    traceback: NotRequired[str | None]
 
 
 class Warned(TypedDict):

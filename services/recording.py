@@ -35,6 +35,13 @@ class RowsBroken(RuntimeError):
         super().__init__(f"job #{job_key}: after row {last} comes row {first}")
 
 
+class CheckpointAhead(RuntimeError):
+    """A checkpoint would be booked before its rows: who went on from it would leave a gap."""
+
+    def __init__(self, job_key: int, last: int, checkpoint: int) -> None:
+        super().__init__(f"job #{job_key}: a checkpoint at {checkpoint}, after row {last}")
+
+
 @dataclass(frozen=True)
 class Owner:
     """Who writes: an attempt, and how long its lease is."""
@@ -108,6 +115,7 @@ def flush(connection: Connection, owner: Owner, page: Page) -> Answer:
         FenceLost: the attempt does not own the job any more; nothing is written.
         RowsBroken: the first row is not the one after the last in the book, or another does
             not follow the one before it.
+        CheckpointAhead: a checkpoint comes before its rows.
 
     """
     if page.rows is not None:
@@ -118,6 +126,7 @@ def flush(connection: Connection, owner: Owner, page: Page) -> Answer:
     happenings = happenings_of(page, owner.attempt)
     crossed = _cross_fence(connection, owner, page, len(happenings))
     job_key = owner.job_key
+    _check_checkpoints(job_key, crossed.iteration, page.checkpoints)
     if page.attempt or page.new_session:
         _update_attempt(connection, owner, page)
     if page.rows is not None:
@@ -199,6 +208,12 @@ def _check_unbroken(job_key: int, iterations: Rows) -> None:
         raise RowsBroken(job_key, int(iterations[at]), int(iterations[at + 1]))
 
 
+def _check_checkpoints(job_key: int, last: int, booked: Sequence[Record]) -> None:
+    newest = max((int(each["iteration"]) for each in booked), default=0)
+    if newest > last:
+        raise CheckpointAhead(job_key, last, newest)
+
+
 def _cross_fence(connection: Connection, owner: Owner, page: Page, events: int) -> Any:  # noqa: ANN401 - a row
     rows = page.rows
     guard = [progress.c.job_key == owner.job_key, progress.c.attempt == owner.attempt]
@@ -215,6 +230,7 @@ def _cross_fence(connection: Connection, owner: Owner, page: Page, events: int) 
         )
         .returning(
             progress.c.wanted,
+            progress.c.iteration,
             func.extract("epoch", func.clock_timestamp() - progress.c.wanted_at).label(
                 "wanted_seconds"
             ),

@@ -23,6 +23,7 @@ from worker.consumer import Watch
 from worker.devices import slot_devices
 from worker.forkserver import start_forkserver
 from worker.pool import SlotPool, wake
+from worker.reaper import reaping
 from worker.rounds import Reconciler, Round, heart, stop
 from worker.shutdown import Shutdown
 from worker.supervisor import TRAIN
@@ -34,8 +35,8 @@ log = get_logger("worker")
 
 LEAVE_SECONDS = 2.0
 """How long threads that may hang on database or broker are waited for."""
-OTHER_CONNECTIONS = 4
-"""Beside one a slot: heartbeat, reconciler, consumer's watch, start and end."""
+OTHER_CONNECTIONS = 5
+"""Beside one a slot: heartbeat, reconciler, reaper, consumer's watch, start and end."""
 WATCH_SECONDS = 0.1
 
 
@@ -58,7 +59,10 @@ def run_worker(settings: Settings, *, train: str = TRAIN, cuda_devices: int | No
     cuda_devices = counted if cuda_devices is None else cuda_devices
     worker = _introduce(settings, slot_devices(settings.worker.slots, cuda_devices))
     engine = make_engine(
-        _with_room(settings.database, len(worker.devices)), application_name="gradbook worker"
+        _with_room(settings.database, len(worker.devices)),
+        application_name="gradbook worker",
+        # Stopped between two statements, it holds no row for longer than it would own a job.
+        idle_timeout_seconds=settings.worker.lease_seconds,
     )
     check_schema(engine)
     app = make_celery(settings.broker)
@@ -77,7 +81,13 @@ def run_worker(settings: Settings, *, train: str = TRAIN, cuda_devices: int | No
     controller = _controller(app, worker)
     _obey_signals(controller, shutdown)
     watch = Watch(controller, engine, worker, workshop, shutdown)
-    _serve(controller, engine, worker, (heart(engine, worker), reconciler.round, watch.round))
+    rounds = (
+        heart(engine, worker),
+        reconciler.round,
+        watch.round,
+        reaping(engine, settings.worker.lease_seconds, settings.worker.reconcile_seconds),
+    )
+    _serve(controller, engine, worker, rounds)
 
 
 def _serve(

@@ -121,17 +121,17 @@ def stop(job: Id) -> None:
 
 
 def pause(job: Id) -> None:
-    """Put a job aside, to be resumed where it was (comes with the next release)."""
+    """Put a job aside: it saves after its current iteration, and waits for `resume`."""
     _ask(job, "pause")
 
 
 def resume(job: Id) -> None:
-    """Queue a paused job again (comes with the next release)."""
+    """Queue a paused job again: it goes on where it was."""
     _ask(job, "resume")
 
 
 def retry(job: Id) -> None:
-    """Queue a failed or cancelled job again (comes with the next release)."""
+    """Queue a failed or cancelled job again: it goes on from its last good checkpoint."""
     _ask(job, "retry")
 
 

@@ -49,6 +49,9 @@ def show(job: Id, *, json: Json = False) -> None:
         columns = ("attempt", "worker", "device", "outcome", "iterations", "started", "took")
         rows = map(_attempt_row, answer["attempts"])
         show_table(columns, rows, cropped="device", spare=("worker", "started"))
+    for attempt in answer["attempts"]:
+        if attempt["error"] is not None:
+            typer.echo(f"attempt {attempt['number']}: {attempt['error']['message']}")
 
 
 def watch(job: Id) -> None:

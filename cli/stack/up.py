@@ -66,8 +66,8 @@ def _serve(stack: Stack, home: Path) -> None:
 
 def _what_becomes_of(running: int) -> str:
     if running == 1:
-        return "1 running job goes back to the queue and starts again from iteration 1."
-    return f"{running} running jobs go back to the queue and start again from iteration 1."
+        return "1 running job saves and goes back to the queue; it goes on at the next `up`."
+    return f"{running} running jobs save and go back to the queue; they go on at the next `up`."
 
 
 @contextmanager

@@ -150,9 +150,22 @@ def test_what_cannot_be_done_is_told_in_words(gradbook: Command) -> None:
         assert missing in _refused(gradbook(command, missing))
     assert "is no job's id" in _refused(gradbook("cancel", "no-id"))
     job_id = _done(gradbook("submit", "-", given=SPEC)).strip()
-    for command in ("pause", "resume", "retry"):
-        assert "cannot do that yet" in _refused(gradbook(command, job_id))
+    for command in ("resume", "retry"):
+        assert "it is queued" in _refused(gradbook(command, job_id))
     assert "still being written" in _refused(gradbook("verify", job_id))
+
+
+@on_newest_postgres
+def test_a_job_is_put_aside_and_taken_up_again(gradbook: Command) -> None:
+    job_id = _done(gradbook("submit", "-", given=SPEC)).strip()
+    for command, state in (
+        ("pause", "paused"),
+        ("resume", "queued"),
+        ("cancel", "cancelled"),
+        ("retry", "queued"),
+    ):
+        assert _done(gradbook(command, "last")).strip() == f"{job_id} {state}"
+    assert "it is queued" in _refused(gradbook("retry", job_id))
 
 
 @on_newest_postgres

@@ -2,6 +2,7 @@
 
 import math
 import struct
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -16,8 +17,9 @@ from models.tables import artifacts, attempts, checkpoints, epochs, iterations, 
 from models.tables import progress as progress_table
 from services.copying import copy_rows
 from services.database import transaction
-from services.lifecycle import Happening
+from services.lifecycle import Happening, add_events
 from services.recording import (
+    CheckpointAhead,
     LayerReading,
     LogLine,
     Owner,
@@ -29,6 +31,7 @@ from services.recording import (
 from tests.bookings import book_job, events_of, job_of
 from tests.integration.owned import LEASE_SECONDS, bits_of, write
 from tests.pretenders import BATCHES, epoch_of, make_rows, reading
+from tests.waiting import wait_until
 
 BITS = st.integers(0, 2**64 - 1) | st.sampled_from(
     [
@@ -209,6 +212,7 @@ def test_a_checkpoint_supersedes_those_beyond_the_ones_kept(engine: Engine, owne
     def saved(iteration: int) -> dict[str, object]:
         return {"iteration": iteration, "uri": f"c{iteration}", "sha256": "s", "bytes": 1}
 
+    write(engine, owner, Page(rows=make_rows(1, 4)))
     first = write(engine, owner, Page(checkpoints=[saved(1), saved(2)], keep_checkpoints=2))
     assert first.superseded == ()
     second = write(engine, owner, Page(checkpoints=[saved(3), saved(4)], keep_checkpoints=2))
@@ -218,6 +222,42 @@ def test_a_checkpoint_supersedes_those_beyond_the_ones_kept(engine: Engine, owne
         assert list(kept) == [3, 4]
     types = [each.type for each in events_of(engine, owner.job_key)]
     assert types.count("checkpoint") == 4
+
+
+def test_a_checkpoint_is_not_booked_before_its_rows(engine: Engine, owner: Owner) -> None:
+    early = {"iteration": 6, "uri": "c6", "sha256": "s", "bytes": 1}
+    with pytest.raises(CheckpointAhead):
+        write(engine, owner, Page(rows=make_rows(1, 5), checkpoints=[early]))
+    assert job_of(engine, owner.job_key).rows == 0
+    write(engine, owner, Page(rows=make_rows(1, 6), checkpoints=[early]))
+
+
+def test_the_ids_of_a_jobs_events_are_in_the_order_of_commits(engine: Engine, owner: Owner) -> None:
+    """A writer who comes second waits for the first: no id appears below one that was seen."""
+    told = Happening("warning", owner.attempt, {})
+    with engine.connect() as first, ThreadPoolExecutor(1) as thread:
+        earlier = add_events(first, owner.job_key, [told])
+
+        def add_another() -> int:
+            with transaction(engine) as second:
+                second.execute(text("SET LOCAL application_name = 'second writer'"))
+                return add_events(second, owner.job_key, [told])
+
+        later = thread.submit(add_another)
+        waits = text(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'second writer'"
+            " AND wait_event_type = 'Lock'"
+        )
+
+        def second_waits_or_is_done() -> bool:
+            with transaction(engine) as connection:
+                return later.done() or connection.scalar(waits) == 1
+
+        wait_until(second_waits_or_is_done, 10, "the second writer waits")
+        assert not later.done()
+        assert [event.id for event in events_of(engine, owner.job_key)] == list(range(1, earlier))
+        first.commit()
+        assert later.result(10) == earlier + 1
 
 
 def test_the_fate_of_a_transaction_can_be_asked_for(engine: Engine, owner: Owner) -> None:

@@ -192,7 +192,7 @@ def _ends_of_parts(up: Up, number: signal.Signals) -> dict[str, float]:
     return ended
 
 
-def test_a_job_that_runs_when_it_stops_is_told_to_start_again(start_up: StartUp) -> None:
+def test_a_job_that_runs_when_it_stops_goes_on_at_the_next_start(start_up: StartUp) -> None:
     up = start_up()
     wait_until(up.ready, START_SECONDS, "up is ready")
     jobs = f"http://127.0.0.1:{up.port}/v1/jobs"
@@ -202,7 +202,21 @@ def test_a_job_that_runs_when_it_stops_is_told_to_start_again(start_up: StartUp)
     wait_until(lambda: httpx.get(job).json()["progress"]["iteration"], START_SECONDS, "rows")
     up.process.send_signal(signal.SIGINT)
     assert up.process.wait(STOP_SECONDS) == 0
-    assert "\n1 running job goes back to the queue and starts again from iteration 1." in up.words()
+    assert "\n1 running job saves and goes back to the queue; it goes on at the" in up.words()
+    again = start_up()
+    wait_until(again.ready, START_SECONDS, "up is ready")
+    job = job.replace(str(up.port), str(again.port))
+
+    def goes_on() -> bool:
+        attempts = httpx.get(job).json()["attempts"]
+        return len(attempts) == 2 and attempts[1]["last_iteration"] is not None
+
+    wait_until(goes_on, START_SECONDS, "the job goes on")
+    first, second = httpx.get(job).json()["attempts"]
+    assert (first["outcome"], second["first_iteration"]) == (
+        "preempted",
+        first["last_iteration"] + 1,
+    )
 
 
 def test_a_part_that_dies_is_started_again(start_up: StartUp) -> None:

@@ -152,6 +152,19 @@ def test_a_stop_that_a_pause_cut_short_is_a_stop_where_it_goes_on(tmp_path: Path
     assert [epoch["last_iteration"] for epoch in rest.epochs] == [newest.iteration]
 
 
+def test_a_checkpoint_is_told_after_the_rows_up_to_it(tmp_path: Path) -> None:
+    """Checkpoints come more often than rows are delivered: each brings those that are due."""
+    _, book = train_spec(RICH, tmp_path)
+    delivered, checkpoints = 0, 0
+    for kind, what in book.told:
+        if kind == "rows":
+            delivered = int(what["iteration"][-1])
+        elif kind == "checkpoint":
+            checkpoints += 1
+            assert what["iteration"] == delivered
+    assert checkpoints > 3
+
+
 def spoil(checkpoint: Kept) -> None:
     file = Path(checkpoint.uri)
     file.write_bytes(file.read_bytes()[:-1] + b"!")

@@ -1,0 +1,135 @@
+"""Ways to break the promise of docs/guarantees.md, each with the tests that must notice."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change of one place, and who must turn red.
+
+    Args:
+        name: what is taken away.
+        file: where; a path from the top.
+        before: the text that gives way; it stands there once.
+        after: what stands there instead.
+        test: the test that must fail, as pytest names it.
+
+    """
+
+    name: str
+    file: str
+    before: str
+    after: str
+    test: str
+
+
+_INTEGRATION = "tests/integration"
+
+MUTANTS = (
+    Mutant(
+        "no fence",
+        "services/recording.py",
+        "guard = [progress.c.job_key == owner.job_key, progress.c.attempt == owner.attempt]",
+        "guard = [progress.c.job_key == owner.job_key]",
+        f"{_INTEGRATION}/test_recording.py"
+        "::test_the_fence_stops_an_attempt_that_does_not_own_the_job",
+    ),
+    Mutant(
+        "no rewind",
+        "services/rewinding.py",
+        "    return rewind(connection, job_key, attempt, resumed.iteration, resumed.epochs)\n",
+        "    return ()\n",
+        f"{_INTEGRATION}/test_supervisor_resuming.py"
+        "::test_the_next_attempt_goes_on_from_the_checkpoint_that_is_booked",
+    ),
+    Mutant(
+        "a checkpoint registered before its rows",
+        "worker/training/loop.py",
+        "        self._recorder.deliver(state)\n        self._pulse.enter(Phase.SAVE",
+        "        self._pulse.enter(Phase.SAVE",
+        f"{_INTEGRATION}/test_training_resuming.py"
+        "::test_a_checkpoint_is_told_after_the_rows_up_to_it",
+    ),
+    Mutant(
+        "a checkpoint before its rows is booked all the same",
+        "services/recording.py",
+        "    if newest > last:\n",
+        "    if newest > last and newest < 0:\n",
+        f"{_INTEGRATION}/test_recording.py::test_a_checkpoint_is_not_booked_before_its_rows",
+    ),
+    Mutant(
+        "no grace after an outage, for who lost sight of the database",
+        "worker/reaper.py",
+        "        if self._touch.seconds < self._lease_seconds:\n            return\n",
+        "",
+        f"{_INTEGRATION}/test_reaping.py"
+        "::test_who_has_lost_sight_of_the_database_reaps_only_after_a_lease",
+    ),
+    Mutant(
+        "no grace after an outage, for a server that has just started",
+        "services/reaping.py",
+        "func.pg_postmaster_start_time() < func.clock_timestamp() - lease",
+        "func.pg_postmaster_start_time() < func.clock_timestamp()",
+        f"{_INTEGRATION}/test_reaping.py"
+        "::test_nothing_is_found_within_a_lease_of_the_servers_start",
+    ),
+    Mutant(
+        "event ids of a job not in the order of commits",
+        "services/lifecycle.py",
+        """        update(progress)
+        .where(progress.c.job_key == job_key)
+        .values(last_event=progress.c.last_event + len(happenings))
+        .returning(progress.c.last_event)
+""",
+        """        select(func.nextval(func.pg_get_serial_sequence("jobs", "key")) + 99)
+""",
+        f"{_INTEGRATION}/test_recording.py"
+        "::test_the_ids_of_a_jobs_events_are_in_the_order_of_commits",
+    ),
+    Mutant(
+        "events of all jobs shown before older transactions have ended",
+        "services/logbook.py",
+        "        .where(events.c.xid < func.pg_snapshot_xmin(func.pg_current_snapshot()))\n",
+        "",
+        f"{_INTEGRATION}/test_api_book.py::test_an_event_waits_for_the_transactions_before_it",
+    ),
+    Mutant(
+        "a ticket lost for good",
+        "services/reconciling.py",
+        "        if waiting and crew.free:\n",
+        "        if waiting and crew.free < 0:\n",
+        f"{_INTEGRATION}/test_worker.py::test_a_job_whose_ticket_was_lost_runs_all_the_same",
+    ),
+    Mutant(
+        "a lost answer to a commit taken for a failure",
+        "worker/scribe.py",
+        "                    if self._is_committed(unsettled):\n",
+        "                    if False and self._is_committed(unsettled):\n",
+        f"{_INTEGRATION}/test_supervisor_outages.py"
+        "::test_a_commit_whose_answer_is_lost_is_not_made_twice",
+    ),
+    Mutant(
+        "a stopped worker keeps its rows",
+        "services/reaping.py",
+        "SELECT pg_terminate_backend(activity.pid) FROM",
+        "SELECT false FROM",
+        f"{_INTEGRATION}/test_reaping.py"
+        "::test_a_worker_that_was_stopped_in_a_copy_is_freed_from_its_session",
+    ),
+    Mutant(
+        "a spoilt checkpoint is loaded",
+        "worker/training/checkpoint.py",
+        "    if hashlib.sha256(content).hexdigest() != checkpoint.sha256:\n",
+        "    if len(hashlib.sha256(content).hexdigest()) != len(checkpoint.sha256):\n",
+        f"{_INTEGRATION}/test_training_resuming.py"
+        "::test_a_checkpoint_that_is_not_the_booked_file_is_refused",
+    ),
+    Mutant(
+        "random states are not put back",
+        "worker/training/checkpoint.py",
+        '    restore_random_states(kept["random"], device)\n',
+        "",
+        f"{_INTEGRATION}/test_training_resuming.py"
+        "::test_a_training_that_was_cut_off_goes_on_to_the_same_bits",
+    ),
+)
