@@ -1,5 +1,6 @@
 """The control folder: which moments are armed, and which process each of them has struck."""
 
+import os
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -47,7 +48,8 @@ class Control:
     @property
     def environment(self) -> dict[str, str]:
         """What a process must be started with to be struck."""
-        return {"PYTHONPATH": str(SITE), VARIABLE: str(self._folder)}
+        places = filter(None, (str(SITE), os.environ.get("PYTHONPATH")))
+        return {"PYTHONPATH": os.pathsep.join(places), VARIABLE: str(self._folder)}
 
     def arm(self, moment: Moment, action: Action) -> None:
         """Strike the next process that comes to the moment, once."""

@@ -9,9 +9,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+import psutil
 import redis
 from sqlalchemy import Row, select
 
+from cli.stack.process import is_gone
 from foundation.faults import Moment
 from models.domain.lifecycle import FINISHED, State
 from models.tables import attempts, jobs, progress
@@ -99,6 +101,7 @@ class Faults:
             return not left
 
         self._wait(have_struck, HIT_SECONDS, f"somebody comes to {sorted(moments)}")
+        self._wait(self._are_dead, HIT_SECONDS, "who was killed is gone")
         wait_until(self._release, HIT_SECONDS, "who was stopped goes on")
 
     def kill_lone_worker(self) -> float:
@@ -146,6 +149,10 @@ class Faults:
     def _waiting_release(self) -> list[Hit]:
         hits = self._control.hits()
         return [hit for hit in hits if hit.action is Action.STOP and hit not in self._released]
+
+    def _are_dead(self) -> bool:
+        killed = [hit for hit in self._control.hits() if hit.action is Action.KILL]
+        return all(_is_dead(hit) for hit in killed)
 
     def _release(self) -> bool:
         """Let those go on that were stopped long enough; True once none is left."""
@@ -236,6 +243,14 @@ class Faults:
         heeded = self._service.state(job_id) == state
         self.unheeded[verb] += not heeded
         return heeded
+
+
+def _is_dead(hit: Hit) -> bool:
+    """Whether the process that was there at that time is gone: its number may come again."""
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(hit.pid)
+        return is_gone(process) or process.create_time() > hit.at
+    return True
 
 
 def _send(pid: int, number: signal.Signals) -> None:

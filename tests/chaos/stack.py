@@ -114,14 +114,19 @@ class ChaosStack:
         return False
 
     def pid(self, part: str) -> int | None:
-        """The process of `up`, `second worker`, or one of RECORDS; None where it is gone."""
+        """The process of `up`, `second worker`, or one of RECORDS; None where it is gone.
+
+        What a killed `up` has left behind is gone, too: the next one ends it.
+        """
         child = {"up": self._up, "second worker": self._second}
         if part in child:
-            process = child[part]
-            return process.pid if process is not None and process.poll() is None else None
+            ours = child[part]
+            return ours.pid if ours is not None and ours.poll() is None else None
         with contextlib.suppress(OSError, ValueError, KeyError, psutil.Error):
-            pid = int(json.loads((self.home / RECORDS[part]).read_text())["pid"])
-            return None if is_gone(psutil.Process(pid)) else pid
+            record = json.loads((self.home / RECORDS[part]).read_text())
+            process = psutil.Process(int(record["pid"]))
+            if not is_gone(process) and process.ppid() == self.pid("up"):
+                return process.pid
         return None
 
     def urls(self) -> dict[str, str]:
