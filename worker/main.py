@@ -24,7 +24,8 @@ from worker.devices import slot_devices
 from worker.forkserver import start_forkserver
 from worker.pool import SlotPool, wake
 from worker.reaper import reaping
-from worker.rounds import Reconciler, Round, heart, stop
+from worker.rounds import Reconciler, Round, forgetting, heart, stop
+from worker.salvage import Salvager
 from worker.shutdown import Shutdown
 from worker.supervisor import TRAIN
 from worker.tasks import add_task, celery_queues
@@ -35,8 +36,8 @@ log = get_logger("worker")
 
 LEAVE_SECONDS = 2.0
 """How long threads that may hang on database or broker are waited for."""
-OTHER_CONNECTIONS = 5
-"""Beside one a slot: heartbeat, reconciler, reaper, consumer's watch, start and end."""
+OTHER_CONNECTIONS = 8
+"""Beside one a slot: two for the salvager, one for each other round, one for start and end."""
 WATCH_SECONDS = 0.1
 
 
@@ -85,6 +86,8 @@ def run_worker(settings: Settings, *, train: str = TRAIN, cuda_devices: int | No
         heart(engine, worker),
         reconciler.round,
         watch.round,
+        Salvager(engine, settings, shutdown).round,
+        forgetting(engine),
         reaping(engine, settings.worker.lease_seconds, settings.worker.reconcile_seconds),
     )
     _serve(controller, engine, worker, rounds)

@@ -12,11 +12,13 @@ from foundation.logging import get_logger
 from services.broker import ticket, tickets_waiting
 from services.database import transaction
 from services.fleet import Worker, heartbeat
+from services.idempotency import forget_old_keys
 from services.reconciling import queues_in_need
 
 log = get_logger("worker")
 
 HEARTBEAT_SECONDS = 5.0
+FORGETTING_SECONDS = 600.0
 HANDOVER_SECONDS = 0.25
 """At least between two tickets of a queue that this worker hands over: where the book knows of a
 free slot and its worker is gone, the others would throw its ticket to and fro without a pause."""
@@ -98,6 +100,16 @@ def heart(engine: Engine, worker: Worker) -> Round:
             heartbeat(connection, worker)
 
     return Round("heartbeat", HEARTBEAT_SECONDS, beat)
+
+
+def forgetting(engine: Engine) -> Round:
+    """Forgets idempotency keys that are older than was promised."""
+
+    def forget() -> None:
+        with transaction(engine) as connection:
+            forget_old_keys(connection)
+
+    return Round("old keys", FORGETTING_SECONDS, forget)
 
 
 class Reconciler:

@@ -1,27 +1,38 @@
 """Weights for a job that failed or was cancelled: of its newest good checkpoint.
 
 It comes after the ending, which is committed and stays as it is whatever happens here: nobody who
-waits for a cancel waits for files. They are made in a child of the forkserver, as a trainer is.
+waits for a cancel waits for files. Whoever ended the job (its attempt, the reaper, the API that
+cancels a paused one), some worker finds it. They are made in a child of the forkserver, as a
+trainer is.
 """
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from foundation.logging import get_logger
 from foundation.settings import Settings
 from models.domain.checkpoints import Kept
 from services.claims import CPU
 from services.deletion import delete_files
-from services.salvage import book_salvaged, find_kept, is_gone, warn_of_loss
+from services.salvage import (
+    Ended,
+    book_salvaged,
+    find_kept,
+    find_unsalvaged,
+    hold,
+    is_gone,
+    let_go,
+    warn_of_loss,
+)
 from worker.child import Orders
-from worker.devices import VISIBLE, sight
 from worker.files import remove
 from worker.line import OUTAGES, Line
 from worker.listening import Listener, Why
+from worker.orders import make_orders
+from worker.rounds import Round
 from worker.shutdown import Shutdown
 from worker.trainer import Trainer
 from worker.wire import Kind
@@ -30,46 +41,76 @@ log = get_logger("worker")
 
 SALVAGE = "worker.training.salvaging:salvage"
 MOST_SECONDS = 60.0
-"""For all of it; the slot takes no other job meanwhile."""
+"""For all of it."""
+LOOK_SECONDS = 2.0
 PAUSE_SECONDS = 0.5
 
 T = TypeVar("T")
 Artifact = dict[str, Any]
 
 
-class Salvage:
-    """Makes and books the files of one job that has ended, in the slot's thread.
+class Salvager:
+    """Looks for jobs whose files are to be made, and makes them one after the other.
 
     Args:
-        job_key: the job.
-        orders: those of the attempt that ended it.
-        line: the slot's session.
+        engine: the way to the database.
+        settings: the worker's.
+        shutdown: the worker's; once begun, nothing more is made.
+
+    """
+
+    def __init__(self, engine: Engine, settings: Settings, shutdown: Shutdown) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._shutdown = shutdown
+        self.round = Round("salvager", LOOK_SECONDS, self.look)
+
+    def look(self) -> None:
+        # No transaction: a lock of the session is held for as long as files are made.
+        with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            for ended in find_unsalvaged(connection):
+                if not self._shutdown.begun and hold(connection, ended.job_key):
+                    self._salvage(ended)
+                    let_go(connection, ended.job_key)
+
+    def _salvage(self, ended: Ended) -> None:
+        line = Line(self._engine)
+        try:
+            Salvage(ended, line, self._settings, self._shutdown).run()
+        finally:
+            line.close()
+
+
+class Salvage:
+    """Makes and books the files of one job that has ended.
+
+    Args:
+        ended: the job.
+        line: a session of its own.
         settings: the worker's.
         shutdown: the worker's; once begun, the child is ended and nothing is tried again.
 
     """
 
-    def __init__(
-        self, job_key: int, orders: Orders, line: Line, settings: Settings, shutdown: Shutdown
-    ) -> None:
-        self._job = (job_key, orders.request.attempt)
-        self._orders = orders
+    def __init__(self, ended: Ended, line: Line, settings: Settings, shutdown: Shutdown) -> None:
+        self._job = (ended.job_key, ended.attempt)
+        self._ended = ended
         self._line = line
         self._settings = settings
         self._shutdown = shutdown
         self._deadline = time.monotonic() + MOST_SECONDS
         self._written: list[Artifact] = []
-        self._log = log.bind(job_id=orders.request.job_id, attempt=orders.request.attempt)
+        self._log = log.bind(job_id=str(ended.job_id), attempt=ended.attempt)
 
     def run(self) -> None:
-        """Do what can be done; raises nothing."""
+        """Do what can be done; raises nothing, so that it ends nobody."""
         if self._shutdown.begun:
             return
         try:
             kept = self._ask(lambda connection: find_kept(connection, *self._job))
             if kept:
                 self._salvage(kept)
-        except Exception:  # noqa: BLE001 - what did not end the job must not end its slot
+        except Exception:  # noqa: BLE001 - what did not end the job must not end its round
             self._log.exception("salvage.failed")
 
     def _salvage(self, kept: Sequence[Kept]) -> None:
@@ -113,23 +154,16 @@ class Salvage:
         return (made, "") if words.kind is Kind.ENDED else ([], words.body["error"]["message"])
 
     def _orders_for(self, kept: Kept) -> Orders:
-        seen, orders = sight(CPU), self._orders
-        return replace(
-            orders,
-            train=SALVAGE,
-            request=replace(
-                orders.request,
-                device=seen.device,
-                checkpoints=(kept,),
-            ),
-            environment=orders.environment | {VISIBLE: seen.visible},
+        ended = self._ended
+        return make_orders(
+            self._settings, SALVAGE, ended, device=CPU, threads=1, checkpoints=(kept,)
         )
 
     def _forget_files(self) -> None:
         job_key, _ = self._job
         if self._ask(lambda connection: is_gone(connection, job_key)):
             # The folder too: the deletion went through it before the child wrote into it.
-            delete_files(self._settings.artifacts_url, self._orders.request.job_id)
+            delete_files(self._settings.artifacts_url, self._ended.job_id)
             return
         for each in self._written:
             remove(each["uri"])

@@ -1,28 +1,24 @@
 """Owns a lease: starts a trainer, writes down what it does, and sees to its end."""
 
 import hashlib
-import os
 import time
 
 from foundation.logging import get_logger
 from foundation.settings import Settings
 from models.domain.errors import FenceLost
-from models.domain.lifecycle import Outcome, Wish
+from models.domain.lifecycle import Wish
 from services.claims import Claim
 from services.endings import Ending
-from services.filestore import folder_of
 from services.recording import Answer, Owner, Page
 from worker.child import Orders
-from worker.devices import VISIBLE, sight
 from worker.drafting import Pace, draft
 from worker.line import Line
 from worker.listening import ANSWER_SECONDS, Listener, Why
 from worker.oom import OomEvidence
-from worker.salvage import Salvage
+from worker.orders import make_orders
 from worker.scribe import GraceOver, Scribe
 from worker.shutdown import Shutdown
 from worker.trainer import Trainer
-from worker.training.sink import TrainRequest
 from worker.verdict import Evidence, judge, refused
 
 log = get_logger("worker")
@@ -65,8 +61,6 @@ class Supervisor:
         self._pace = Pace()
         self._started_at = time.monotonic()
         self._told: Wish | None = None
-        self._given: Orders | None = None
-        self._outcome: Outcome | None = None
         self._log = log.bind(job_id=str(claim.job_id), attempt=claim.attempt)
 
     def run(self) -> None:
@@ -77,8 +71,6 @@ class Supervisor:
             self._log.warning("attempt.fenced_off")
         except GraceOver:
             self._log.warning("attempt.left_behind")
-        else:
-            self._salvage()
 
     def _start_and_see_through(self) -> None:
         try:
@@ -88,7 +80,6 @@ class Supervisor:
         except Exception as error:  # noqa: BLE001 - no trainer, whatever the reason: book it
             self._refuse(error, started=False)
             return
-        self._given = orders
         listener = Listener(trainer, self._shutdown, self._settings.worker.stall_seconds)
         listener.start()
         try:
@@ -111,25 +102,16 @@ class Supervisor:
             self._refuse(error, trainer.exit_code())
 
     def _orders(self) -> Orders:
-        claim, settings = self._claim, self._settings
-        seen = sight(claim.device)
-        threads = int(claim.spec["threads"])
-        request = TrainRequest(
-            job_id=str(claim.job_id),
-            spec=claim.spec,
-            plan=claim.plan,
-            attempt=claim.attempt,
-            device=seen.device,
-            artifacts_url=folder_of(settings.artifacts_url, claim.job_id),
-            datasets_folder=str(settings.datasets_folder),
-            seconds_before=claim.running_seconds,
+        claim = self._claim
+        return make_orders(
+            self._settings,
+            self._train,
+            claim,
+            device=claim.device,
+            threads=int(claim.spec["threads"]),
             checkpoints=claim.checkpoints,
+            seconds_before=claim.running_seconds,
         )
-        # A trainer has no business with the house's passwords.
-        secrets = {name: None for name in os.environ if name.startswith("GRADBOOK_")}
-        environment = {VISIBLE: seen.visible, "OMP_NUM_THREADS": str(threads)}
-        silence_seconds = settings.worker.lease_seconds
-        return Orders(self._train, request, threads, secrets | environment, silence_seconds)
 
     def _record(self, trainer: Trainer, listener: Listener) -> None:
         """Flush at each delivery and now and then, until the trainer has nothing to add."""
@@ -173,19 +155,12 @@ class Supervisor:
 
     def _close_book(self, page: Page, ending: Ending) -> None:
         self._scribe.end(page, ending)
-        self._outcome = ending.outcome
         self._log.info(
             "attempt.ended",
             outcome=str(ending.outcome),
             stop_reason=ending.stop_reason and str(ending.stop_reason),
             seconds=round(time.monotonic() - self._started_at, 3),
         )
-
-    def _salvage(self) -> None:
-        """Make the files of a job that failed or was cancelled; its ending is committed."""
-        key, given = self._claim.job_key, self._given
-        if given is not None and self._outcome is not Outcome.SUCCEEDED:
-            Salvage(key, given, self._line, self._settings, self._shutdown).run()
 
     def _next_page(self, listener: Listener) -> Page:
         page = draft(*listener.take(), self._claim.attempt)

@@ -3,6 +3,9 @@ ALTER TABLE attempts
     ADD COLUMN error JSONB,
     ADD COLUMN waited_seconds DOUBLE PRECISION DEFAULT 0 NOT NULL;
 
+-- Jobs whose files may still have to be made; most jobs succeed.
+CREATE INDEX ix_jobs_ended_badly ON jobs (finished_at) WHERE state IN ('failed', 'cancelled');
+
 -- What a POST with an Idempotency-Key has made. The jobs are named, not referred to: the key
 -- outlives them, and says then that they were deleted.
 CREATE TABLE idempotency_keys (

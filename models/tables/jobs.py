@@ -67,6 +67,12 @@ Index(
     jobs.c.key,
     postgresql_where=text("state = 'queued'"),
 )
+# Whose files may still have to be made; most jobs succeed.
+Index(
+    "ix_jobs_ended_badly",
+    jobs.c.finished_at,
+    postgresql_where=text("state IN ('failed', 'cancelled')"),
+)
 Index("ix_jobs_project_key", jobs.c.project, jobs.c.key)
 Index("ix_jobs_state_key", jobs.c.state, jobs.c.key)
 Index("ix_jobs_spec_sha256", jobs.c.spec_sha256)

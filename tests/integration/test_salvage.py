@@ -6,7 +6,6 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +21,16 @@ from services.database import transaction
 from services.deletion import delete_files, delete_job
 from services.endings import Ending, end_attempt
 from services.recording import Owner, Page
+from services.salvage import Ended, find_unsalvaged, hold, let_go
 from tests.bookings import attempts_of, book_job, events_of, job_of
 from tests.integration.test_training_leavings import accuracy_alone
 from tests.processes import api_process, worker_process
-from tests.trainings import SMALL, Book, make_request, train_spec
+from tests.trainings import SMALL, Book, train_spec
 from tests.versions import on_newest_postgres
 from tests.waiting import wait_until
-from worker.child import Orders
 from worker.forkserver import start_forkserver
 from worker.line import Line
-from worker.salvage import Salvage
+from worker.salvage import Salvage, Salvager
 from worker.shutdown import Shutdown
 from worker.training.errors import Cancelled
 
@@ -93,12 +92,8 @@ class Wreck:
             connection.execute(insert(checkpoints), [of | each for each in self.kept])
             ending = Ending(Outcome.CANCELLED, StopReason.CANCELLED)
             end_attempt(connection, Owner(self.key, 1, 60.0), Page(), ending)
-        url = f"{settings.artifacts_url}/{self.claim.job_id}"
-        request = replace(
-            make_request(ENDLESS, folder), job_id=str(self.claim.job_id), artifacts_url=url
-        )
-        orders = Orders("", request, 1, {}, settings.worker.lease_seconds)
-        self.salvage = Salvage(self.key, orders, self.line, settings, self.shutdown)
+        ended = Ended(self.key, claimed.job_id, 1, self.claim.spec, self.claim.plan)
+        self.salvage = Salvage(ended, self.line, settings, self.shutdown)
         self.folder = Path(settings.artifacts_url) / str(self.claim.job_id)
         self.ended = job_of(engine, self.key)
 
@@ -129,6 +124,40 @@ def wreck(engine: Engine, settings: Settings, tmp_path: Path) -> Iterator[Wreck]
     made = Wreck(engine, settings, tmp_path / "trained")
     yield made
     made.line.close()
+
+
+def unsalvaged(engine: Engine) -> list[int]:
+    with transaction(engine) as connection:
+        return [each.job_key for each in find_unsalvaged(connection)]
+
+
+def test_whoever_ended_a_job_some_worker_makes_its_files(
+    engine: Engine, settings: Settings, wreck: Wreck
+) -> None:
+    """Ended here by nobody's trainer, as a cancel of a paused job is."""
+    assert unsalvaged(engine) == [wreck.key]
+    salvager = Salvager(engine, settings, wreck.shutdown)
+    with engine.connect() as another:
+        assert hold(another, wreck.key)
+        salvager.look()
+        assert wreck.booked() == {}
+        let_go(another, wreck.key)
+        another.commit()
+        salvager.look()
+        assert hold(another, wreck.key)
+    assert set(wreck.booked()) == {"weights.safetensors", "network.py"}
+    assert unsalvaged(engine) == []
+
+
+def test_a_job_without_a_good_checkpoint_is_given_up_once(
+    engine: Engine, settings: Settings, wreck: Wreck
+) -> None:
+    wreck.spoil(0, 1)
+    salvager = Salvager(engine, settings, wreck.shutdown)
+    salvager.look()
+    assert unsalvaged(engine) == []
+    salvager.look()
+    assert [event.type for event in events_of(engine, wreck.key)].count("warning") == 1
 
 
 def test_a_spoiled_checkpoint_gives_way_to_the_one_before(engine: Engine, wreck: Wreck) -> None:
