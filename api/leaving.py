@@ -15,12 +15,13 @@ from types import FrameType
 import anyio
 
 # A stream whose reader is slower ends here, while there is still time to give back what it holds.
-STREAM_SECONDS = 5.0
-# Longer than any transaction that is not held up by somebody else.
-GRACE_SECONDS = 7
+STREAM_SECONDS = 4.0
+# Longer than any transaction that is not held up by somebody else. What comes after it, the
+# interpreter's own end too, takes up to two seconds on a busy machine.
+GRACE_SECONDS = 6
 # After it the kernel ends the process, whatever hangs: a thread that waits for a lock can't be
 # told to stop. With `--workers` the word reaches us half a second late, so it is not ten.
-LAST_SECONDS = 8.5
+LAST_SECONDS = 9.0
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 

@@ -28,7 +28,7 @@ pytestmark = on_newest_postgres
 
 GONE_SECONDS = 10.0
 # Less than what is cut off takes.
-SOON_SECONDS = 6.0
+SOON_SECONDS = 5.0
 LONG_POLL = {"wait_seconds": 60}
 ROWS = 300_000
 
