@@ -14,7 +14,7 @@ from celery.worker import state as celery_state
 from sqlalchemy import Engine
 
 from foundation.logging import configure_logging, get_logger
-from foundation.settings import DatabaseSettings, Settings
+from foundation.settings import Settings
 from migrations.run import check_schema
 from services.broker import make_celery
 from services.database import make_engine, transaction
@@ -36,8 +36,8 @@ log = get_logger("worker")
 
 LEAVE_SECONDS = 2.0
 """How long threads that may hang on database or broker are waited for."""
-OTHER_CONNECTIONS = 8
-"""Beside one a slot: two for the salvager, one for each other round, one for start and end."""
+OTHER_CONNECTIONS = 6
+"""Beside one a slot: two for the salvager, one for each other round."""
 WATCH_SECONDS = 0.1
 
 
@@ -55,17 +55,12 @@ def run_worker(settings: Settings, *, train: str = TRAIN, cuda_devices: int | No
 
     """
     configure_logging(settings.log)
-    # Before anything that starts threads, and before Celery puts its hands on signals.
+    reaper = _start_reaper(settings)
+    # Before Celery puts its hands on signals.
     counted = start_forkserver()
     cuda_devices = counted if cuda_devices is None else cuda_devices
     worker = _introduce(settings, slot_devices(settings.worker.slots, cuda_devices))
-    engine = make_engine(
-        _with_room(settings.database, len(worker.devices)),
-        application_name="gradbook worker",
-        # Stopped between two statements, it holds no row for longer than it would own a job.
-        idle_timeout_seconds=settings.worker.lease_seconds,
-    )
-    check_schema(engine)
+    engine = _engine(settings, "gradbook worker", len(worker.devices) + OTHER_CONNECTIONS)
     app = make_celery(settings.broker)
     shutdown = Shutdown(settings.worker.grace_seconds)
     reconciler = Reconciler(engine, app, settings.worker.reconcile_seconds)
@@ -88,9 +83,9 @@ def run_worker(settings: Settings, *, train: str = TRAIN, cuda_devices: int | No
         watch.round,
         Salvager(engine, settings, shutdown).round,
         forgetting(engine),
-        reaping(engine, settings.worker.lease_seconds, settings.worker.reconcile_seconds),
     )
     _serve(controller, engine, worker, rounds)
+    stop([reaper], LEAVE_SECONDS)
 
 
 def _serve(
@@ -122,9 +117,27 @@ def _introduce(settings: Settings, devices: tuple[str, ...]) -> Worker:
     )
 
 
-def _with_room(settings: DatabaseSettings, slots: int) -> DatabaseSettings:
-    room = max(settings.pool_size, slots + OTHER_CONNECTIONS)
-    return settings.model_copy(update={"pool_size": room})
+def _engine(settings: Settings, name: str, connections: int) -> Engine:
+    """An engine whose sessions, where this process is stopped in a transaction, hold no row for
+    longer than it would own a job.
+    """
+    room = settings.database.model_copy(update={"pool_size": connections})
+    return make_engine(
+        room, application_name=name, idle_timeout_seconds=settings.worker.lease_seconds
+    )
+
+
+def _start_reaper(settings: Settings) -> Round:
+    """Let the reaper look on while trainers' imports take their seconds.
+
+    It may reap only once it has had the database in sight for a lease period, and where this is
+    the only worker nobody else looks for what the one before it has left.
+    """
+    engine = _engine(settings, "gradbook reaper", 1)
+    check_schema(engine)
+    reaper = reaping(engine, settings.worker.lease_seconds, settings.worker.reconcile_seconds)
+    reaper.start()
+    return reaper
 
 
 def _controller(app: Celery, worker: Worker) -> WorkController:

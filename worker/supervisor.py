@@ -5,6 +5,7 @@ import time
 
 from foundation.logging import get_logger
 from foundation.settings import Settings
+from models.domain.checkpoints import Resumed
 from models.domain.errors import FenceLost
 from models.domain.lifecycle import Wish
 from services.claims import Claim
@@ -24,6 +25,7 @@ from worker.verdict import Evidence, judge, refused
 log = get_logger("worker")
 
 TRAIN = "worker.training.trainer:train"
+FROM_THE_START = Resumed(0, 0, like=True)
 BREATH_SECONDS = 0.05
 """Between two flushes: what comes faster goes into one."""
 
@@ -166,8 +168,11 @@ class Supervisor:
         page = draft(*listener.take(), self._claim.attempt)
         page.running_seconds = self._running_seconds()
         page.keep_checkpoints = int(self._claim.spec["checkpoint"]["keep"])
-        if page.resumed is not None and page.resumed.iteration:
-            self._saw_all_losses = False
+        if page.resumed is not None:
+            self._saw_all_losses = page.resumed.iteration == 0
+            if page.resumed == FROM_THE_START and self._claim.iteration == 0:
+                # Nothing is there to be taken back.
+                page.resumed = None
         if page.rows is not None:
             self._losses.update(page.rows["loss"].tobytes())
             page.iterations_per_second = self._pace.mark(time.monotonic(), page.rows)

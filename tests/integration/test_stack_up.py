@@ -28,6 +28,7 @@ RECORDS = {
     "postgres": "postgres/process.json",
 }
 pytestmark = pytest.mark.timeout(300)
+BACK_SECONDS = 15.0
 START_SECONDS = 90
 STOP_SECONDS = 60
 
@@ -217,6 +218,28 @@ def test_a_job_that_runs_when_it_stops_goes_on_at_the_next_start(start_up: Start
         "preempted",
         first["last_iteration"] + 1,
     )
+
+
+def test_a_job_whose_only_worker_dies_is_back_in_the_queue_within_the_promised_time(
+    start_up: StartUp,
+) -> None:
+    """By the defaults, and though the worker that is to notice has to be started first."""
+    up = start_up()
+    wait_until(up.ready, START_SECONDS, "up is ready")
+    jobs = f"http://127.0.0.1:{up.port}/v1/jobs"
+    spec = {"dataset": {"name": "digits"}, "network": {"name": "linear"}, "epochs": 1_000_000}
+    job = f"{jobs}/{httpx.post(jobs, json=spec).json()['id']}"
+    wait_until(lambda: httpx.get(job).json()["progress"]["iteration"], START_SECONDS, "rows")
+    worker = up.parts()["worker"]
+    worker.kill()
+    killed_at = time.monotonic()
+    wait_until(
+        lambda: httpx.get(job).json()["attempts"][0]["ended_at"], START_SECONDS, "it is reaped"
+    )
+    assert time.monotonic() - killed_at < BACK_SECONDS
+    first = httpx.get(job).json()["attempts"][0]
+    assert (first["outcome"], first["error"]["type"]) == ("lost", "Lost")
+    wait_until(lambda: len(httpx.get(job).json()["attempts"]) == 2, START_SECONDS, "it goes on")
 
 
 def test_a_part_that_dies_is_started_again(start_up: StartUp) -> None:
