@@ -1,11 +1,13 @@
 """Going on from a checkpoint: to the same bits, or with a word about why not."""
 
+import contextlib
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -276,3 +278,50 @@ def test_a_full_disk_costs_a_checkpoint_and_no_training(
     assert "could not be written" in message
     assert "No space left" in data["reason"]
     assert not list(tmp_path.rglob(".*.part"))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of one megabyte; left out with a word where none may be mounted."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = shutil.which("mount") or "mount"
+    made = subprocess.run(
+        [mount, "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if made.returncode:
+        pytest.skip(f"no file system can be mounted here: {made.stderr.strip()}")
+    yield folder
+    subprocess.run([shutil.which("umount") or "umount", str(folder)], check=True)
+
+
+def test_a_disk_that_is_really_full_leaves_the_last_good_checkpoint_to_go_on_from(
+    small_disk: Path, tmp_path: Path
+) -> None:
+    ended, whole = train_spec(RICH, tmp_path / "whole")
+
+    def fill_the_disk(book: Book) -> Wish | None:
+        if book.all("checkpoint") and not (small_disk / "filler").exists():
+            with contextlib.suppress(OSError), (small_disk / "filler").open("wb") as filler:
+                while True:
+                    filler.write(bytes(4096))
+        return None
+
+    cut = Book()
+    # The weights at the end find no room either: that is an error which another try may not meet.
+    with pytest.raises(StoreFailed, match="No space left") as failed:
+        train_spec(RICH, small_disk, book=cut, wish=fill_the_disk)
+    assert failed.value.retryable
+    assert len(cut.table) == len(whole.table)
+    ((_, data),) = cut.all("warning")
+    assert "No space left" in data["reason"]
+    assert not list(small_disk.rglob(".*.part"))
+    (small_disk / "filler").unlink()
+    newest = kept_in(cut)[0]
+    again, rest = train_spec(RICH, small_disk, attempt=2, checkpoints=kept_in(cut))
+    assert rest.all("resumed")[0].iteration == newest.iteration
+    assert rest.losses == whole.losses[newest.iteration :]
+    assert again.weights_sha256 == ended.weights_sha256
