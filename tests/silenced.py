@@ -40,7 +40,16 @@ class Firewall:
     """
 
     url: str
+    closed: bool = False
     _passages: list[Passage] = field(default_factory=list)
+
+    def shut(self) -> None:
+        """End every connection and let no new one through."""
+        self.closed = True
+        self.close()
+
+    def open(self) -> None:
+        self.closed = False
 
     def forget(self) -> int:
         """From now on what comes through a connection of today is swallowed; new ones work.
@@ -81,6 +90,9 @@ def _accept(listener: socket.socket, target: tuple[str, int], wall: Firewall) ->
             client, _ = listener.accept()
         except OSError:
             return
+        if wall.closed:
+            client.close()
+            continue
         server = socket.create_connection(target)
         passage = Passage((client, server))
         wall._passages.append(passage)

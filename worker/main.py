@@ -19,7 +19,7 @@ from migrations.run import check_schema
 from services.broker import make_celery
 from services.database import make_engine, transaction
 from services.fleet import Worker, heartbeat, leave
-from worker.consumer import Watch
+from worker.consumer import SteadyConsumer, Watch
 from worker.devices import slot_devices
 from worker.forkserver import start_forkserver
 from worker.pool import SlotPool, wake
@@ -148,6 +148,7 @@ def _controller(app: Celery, worker: Worker) -> WorkController:
     return app.WorkController(
         hostname=worker.name,
         pool=SlotPool,
+        consumer_cls=SteadyConsumer,
         concurrency=len(worker.devices),
         queues=celery_queues(tuple(worker.queues)),
         without_gossip=True,
