@@ -32,8 +32,9 @@ demo: .venv/.ready ## everything from nothing: the embedded stack and one real t
 up: .venv/.ready ## serve the default data folder until Ctrl-C
 	@.venv/bin/gradbook up $(if $(PORT),--port $(PORT))
 
-test: .venv/.dev ## every test, on a PostgreSQL and a Valkey of their own
-	@.venv/bin/python -m pytest $(PYTEST)
+# A file of tests stays in one process, and the files with few and long tests don't come last.
+test: .venv/.dev ## every test, on PostgreSQLs and a Valkey of their own
+	@.venv/bin/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 check: .venv/.dev ## lint, types and import contracts, side by side
 	@$(MAKE) --no-print-directory -k -j3 lint types contracts

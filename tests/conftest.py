@@ -4,9 +4,10 @@ Every test that asks for a database gets one of its own, copied from a migrated 
 GRADBOOK_TEST_POSTGRES_URL and GRADBOOK_TEST_BROKER_URL name running servers, those are used.
 """
 
+import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -16,6 +17,7 @@ from pydantic import SecretStr
 from sqlalchemy import URL, Connection, Engine, create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
+from cli.stack.binaries import PostgresVersion
 from cli.stack.postgres import EmbeddedPostgres
 from cli.stack.valkey import EmbeddedValkey
 from foundation.settings import BrokerSettings, DatabaseSettings, Settings
@@ -55,19 +57,24 @@ def _make_template(url: URL, name: str) -> None:
     engine.dispose()
 
 
-@pytest.fixture(scope="session", params=["given"] if GIVEN_POSTGRES else [NEWEST, OLDEST])
-def postgres(request: pytest.FixtureRequest) -> Iterator[tuple[URL, str]]:
-    """A server with a migrated template: its administrator's URL and the template's name."""
-    if GIVEN_POSTGRES:
-        url = make_url(GIVEN_POSTGRES).set(drivername="postgresql+psycopg")
-        template = f"{TEMPLATE}_{uuid4().hex}"
-        _make_template(url, template)
-        yield url, template
-        with _admin(url).connect() as connection:
-            connection.execute(text(f'DROP DATABASE "{template}"'))
-        return
+Prepared = tuple[URL, str]
+"""A server with a migrated template: its administrator's URL and the template's name."""
+
+
+@contextlib.contextmanager
+def _given(given: str) -> Iterator[Prepared]:
+    url = make_url(given).set(drivername="postgresql+psycopg")
+    template = f"{TEMPLATE}_{uuid4().hex}"
+    _make_template(url, template)
+    yield url, template
+    with _admin(url).connect() as connection:
+        connection.execute(text(f'DROP DATABASE "{template}"'))
+
+
+@contextlib.contextmanager
+def _embedded(version: PostgresVersion) -> Iterator[Prepared]:
     with tempfile.TemporaryDirectory(prefix="gradbook-test-") as folder:
-        server = EmbeddedPostgres(Path(folder) / "postgres", version=request.param)
+        server = EmbeddedPostgres(Path(folder) / "postgres", version=version)
         server.start()
         try:
             url = make_url(server.url).set(drivername="postgresql+psycopg")
@@ -75,6 +82,33 @@ def postgres(request: pytest.FixtureRequest) -> Iterator[tuple[URL, str]]:
             yield url, TEMPLATE
         finally:
             server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_servers() -> Iterator[Callable[[PostgresVersion | None], Prepared]]:
+    """Servers by version (None: the one that was given), each started when it is first asked for.
+
+    They stay up: a file of tests goes from one to the other and back.
+    """
+    with contextlib.ExitStack() as running:
+        ready: dict[PostgresVersion | None, Prepared] = {}
+
+        def server(version: PostgresVersion | None) -> Prepared:
+            if version not in ready:
+                made = _embedded(version) if version else _given(GIVEN_POSTGRES or "")
+                ready[version] = running.enter_context(made)
+            return ready[version]
+
+        yield server
+
+
+@pytest.fixture(scope="session", params=[None] if GIVEN_POSTGRES else [NEWEST, OLDEST])
+def postgres(
+    request: pytest.FixtureRequest,
+    postgres_servers: Callable[[PostgresVersion | None], Prepared],
+) -> Prepared:
+    """The server of this turn of the test."""
+    return postgres_servers(request.param)
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,10 @@
 
 import pytest
 
-NEWEST = 18
-OLDEST = 16
+from cli.stack.binaries import PostgresVersion
+
+NEWEST: PostgresVersion = 18
+OLDEST: PostgresVersion = 16
 
 # For tests of processes and signals, whose SQL other tests try on both, and of refusals, which
 # come before any SQL.

@@ -26,7 +26,7 @@ from tests.integration.test_worker import (
     worker,
 )
 from tests.pretenders import make_rows
-from tests.versions import on_newest_postgres
+from tests.versions import NEWEST, on_newest_postgres
 from tests.waiting import wait_until
 
 pytestmark = on_newest_postgres
@@ -92,7 +92,7 @@ def test_a_worker_that_was_cut_off_writes_nothing_once_its_lease_is_taken(
 @pytest.fixture
 def own_postgres(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
     """A database server that this test may stop."""
-    server = EmbeddedPostgres(tmp_path / "postgres", version=18)
+    server = EmbeddedPostgres(tmp_path / "postgres", version=NEWEST)
     server.start()
     try:
         yield server
