@@ -136,6 +136,9 @@ def _close_attempt(connection: Connection, job_key: int, attempt: int, ending: E
             signal=ending.signal,
             error=_stored(ending.error),
             last_iteration=reached(job_key),
+            flushes=select(progress.c.flushes)
+            .where(progress.c.job_key == job_key)
+            .scalar_subquery(),
         )
     )
 

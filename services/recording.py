@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, String, cast, func, insert, select, text, update
+from sqlalchemy import Connection, case, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from foundation.faults import Moment, reach
@@ -95,14 +95,14 @@ class Answer:
     Args:
         wanted: what somebody wants of the job.
         wanted_seconds: how long ago they said so.
-        transaction: its number, to ask for its fate where a commit's answer is lost.
+        number: the flush's, to ask for its fate where a commit's answer is lost.
         superseded: files of checkpoints that the commit makes superfluous.
 
     """
 
     wanted: Wish | None
     wanted_seconds: float
-    transaction: str
+    number: int
     superseded: tuple[str, ...] = ()
 
 
@@ -144,25 +144,31 @@ def flush(connection: Connection, owner: Owner, page: Page) -> Answer:
     return Answer(
         wanted=None if crossed.wanted is None else Wish(crossed.wanted),
         wanted_seconds=float(crossed.wanted_seconds or 0.0),
-        transaction=crossed.transaction,
+        number=crossed.flushes,
         superseded=superseded,
     )
 
 
-def committed(connection: Connection, owner: Owner, transaction: str) -> bool:
-    """Tell the fate of a flush whose commit was sent and never answered.
+def committed(connection: Connection, owner: Owner, number: int) -> bool:
+    """Tell the fate of the attempt's last flush, whose commit was sent and never answered.
 
-    Taking the lock waits for the flush where it still runs, so what is read is final.
+    The book itself tells, not `pg_xact_status`: a server that has crashed may give a lost
+    transaction's number to another one, which then commits. Taking the lock waits for the flush
+    where it still runs, so what is read is final.
     """
     connection.execute(
         select(progress.c.attempt)
         .where(progress.c.job_key == owner.job_key)
         .with_for_update(key_share=True)
     )
-    status = connection.scalar(
-        text("SELECT pg_xact_status(CAST(:number AS xid8))"), {"number": transaction}
-    )
-    return bool(status == "committed")
+    # Where the attempt has ended, by this flush or by somebody else, others may have flushed since.
+    is_owner = progress.c.attempt == owner.attempt
+    reached: int | None = connection.execute(
+        select(case((is_owner, progress.c.flushes), else_=attempts.c.flushes))
+        .join(attempts, attempts.c.job_key == progress.c.job_key)
+        .where(progress.c.job_key == owner.job_key, attempts.c.number == owner.attempt)
+    ).scalar_one_or_none()
+    return reached is not None and reached >= number
 
 
 def happenings_of(page: Page, attempt: int) -> list[Happening]:
@@ -226,6 +232,7 @@ def _cross_fence(connection: Connection, owner: Owner, page: Page, events: int) 
             lease_until=func.clock_timestamp() + timedelta(seconds=owner.lease_seconds),
             last_event=progress.c.last_event + events,
             last_line=progress.c.last_line + len(page.logs),
+            flushes=progress.c.flushes + 1,
             **_where_it_stands(page),
         )
         .returning(
@@ -236,7 +243,7 @@ def _cross_fence(connection: Connection, owner: Owner, page: Page, events: int) 
             ),
             progress.c.last_event,
             progress.c.last_line,
-            cast(func.pg_current_xact_id(), String).label("transaction"),
+            progress.c.flushes,
         )
     ).one_or_none()
     if crossed is None:

@@ -132,4 +132,4 @@ class Scribe:
 
     def _is_committed(self, answer: Answer) -> bool:
         with self._line.transaction() as connection:
-            return committed(connection, self._owner, answer.transaction)
+            return committed(connection, self._owner, answer.number)

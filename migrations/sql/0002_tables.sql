@@ -1,7 +1,11 @@
 -- What a bad end was, attempt by attempt, and how long an attempt waited for the database.
 ALTER TABLE attempts
     ADD COLUMN error JSONB,
-    ADD COLUMN waited_seconds DOUBLE PRECISION DEFAULT 0 NOT NULL;
+    ADD COLUMN waited_seconds DOUBLE PRECISION DEFAULT 0 NOT NULL,
+    ADD COLUMN flushes BIGINT;
+
+-- Flushes are counted: that tells the fate of one whose answer was lost.
+ALTER TABLE progress ADD COLUMN flushes BIGINT DEFAULT 0 NOT NULL;
 
 -- Jobs whose files may still have to be made; most jobs succeed.
 CREATE INDEX ix_jobs_ended_badly ON jobs (finished_at) WHERE state IN ('failed', 'cancelled');

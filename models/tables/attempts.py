@@ -36,6 +36,8 @@ attempts = Table(
     Column("error", JSONB),
     # For the database, while it was away.
     Column("waited_seconds", Float64, nullable=False, server_default=text("0")),
+    # The job's flushes when the attempt ended.
+    Column("flushes", BigInteger),
     one_of("outcome", Outcome),
 )
 

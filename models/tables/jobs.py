@@ -101,6 +101,8 @@ progress = Table(
     Column("last_event", BigInteger, nullable=False, server_default=text("0")),
     Column("last_line", BigInteger, nullable=False, server_default=text("0")),
     Column("rewinds", Integer, nullable=False, server_default=text("0")),
+    # All that were ever committed: tells the fate of one whose answer was lost.
+    Column("flushes", BigInteger, nullable=False, server_default=text("0")),
     one_of("wanted", Wish),
     one_of("phase", Phase),
     CheckConstraint("(attempt IS NULL) = (lease_until IS NULL)", name="lease_has_owner"),

@@ -25,7 +25,6 @@ from services.recording import (
     Owner,
     Page,
     RowsBroken,
-    committed,
     flush,
 )
 from tests.bookings import book_job, events_of, job_of
@@ -258,13 +257,3 @@ def test_the_ids_of_a_jobs_events_are_in_the_order_of_commits(engine: Engine, ow
         assert [event.id for event in events_of(engine, owner.job_key)] == list(range(1, earlier))
         first.commit()
         assert later.result(10) == earlier + 1
-
-
-def test_the_fate_of_a_transaction_can_be_asked_for(engine: Engine, owner: Owner) -> None:
-    done = write(engine, owner, Page())
-    with engine.connect() as connection:
-        undone = flush(connection, owner, Page())
-        connection.rollback()
-    with transaction(engine) as connection:
-        assert committed(connection, owner, done.transaction)
-        assert not committed(connection, owner, undone.transaction)
