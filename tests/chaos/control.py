@@ -16,6 +16,8 @@ class Action(StrEnum):
 
     KILL = "kill"
     STOP = "stop"
+    CRASH = "crash"
+    """PostgreSQL ends at once (SIGQUIT to its postmaster) while the process waits for that."""
     LOSE = "lose"
     """It is told that its connection broke; after a commit, say, whose answer is lost so."""
 

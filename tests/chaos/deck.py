@@ -46,6 +46,9 @@ DECK: tuple[Fault, ...] = (
     *Harm,
     *(Strike(moment, action) for moment in Moment for action in (Action.KILL, Action.STOP)),
     Strike(Moment.AFTER_COMMIT, Action.LOSE),
+    # The commit is sent to a server that is gone: its fate must be read back from one that may
+    # have given the transaction's number to another by then.
+    Strike(Moment.BEFORE_COMMIT, Action.CRASH),
 )
 ROUNDS_A_DECK = 20
 

@@ -1,4 +1,4 @@
-"""A job that has ended: nobody owns it, and its hashes are those of what it left."""
+"""A job that has ended: as it should, owned by nobody, with the hashes of what it left."""
 
 import hashlib
 from collections.abc import Iterator
@@ -15,6 +15,9 @@ def broken_ending(book: Book) -> Iterator[str]:
         if job.loss_sha256 is not None or job.weights_sha256 is not None:
             yield "it has hashes, and has not ended"
         return
+    if job.state == State.FAILED:
+        # No fault that is done to it is of its spec's making, and it may try a hundred times.
+        yield f"it failed: {job.error}"
     where = book.progress
     if (where.lease_until, where.wanted, where.phase) != (None, None, "done"):
         yield f"it has ended: lease {where.lease_until}, wanted {where.wanted}, {where.phase}"

@@ -121,7 +121,7 @@ class ChaosStack:
         child = {"up": self._up, "second worker": self._second}
         if part in child:
             ours = child[part]
-            return ours.pid if ours is not None and ours.poll() is None else None
+            return ours.pid if ours is not None and _is_there(ours) else None
         with contextlib.suppress(OSError, ValueError, KeyError, psutil.Error):
             record = json.loads((self.home / RECORDS[part]).read_text())
             process = psutil.Process(int(record["pid"]))
@@ -244,6 +244,13 @@ class ChaosStack:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
+
+
+def _is_there(child: subprocess.Popen[bytes]) -> bool:
+    """Whether it runs: one whose threads are still being killed can't be waited for yet."""
+    with contextlib.suppress(psutil.Error):
+        return child.poll() is None and not is_gone(psutil.Process(child.pid))
+    return False
 
 
 def _word(path: Path) -> str:

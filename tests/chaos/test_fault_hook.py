@@ -1,5 +1,6 @@
 """The faults that chaos arms: whom they strike, how often, and what it costs where none is."""
 
+import json
 import os
 import signal
 import subprocess
@@ -37,12 +38,12 @@ def control(tmp_path: Path) -> Control:
 class Crowd:
     """Processes that wait for a word and then come to a moment, all at once."""
 
-    def __init__(self, control: Control, count: int) -> None:
+    def __init__(self, control: Control, count: int, **variables: str) -> None:
         self.processes = [
             subprocess.Popen(
                 [sys.executable, "-P", "-c", COME_BY],
                 cwd=ROOT,
-                env={**os.environ, **control.environment},
+                env={**os.environ, **control.environment, **variables},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -108,6 +109,23 @@ def test_one_whose_answer_is_lost_is_told_what_psycopg_tells(
     assert sorted(crowd.ends()) == [0, 0, 0, 1]
     errors = {each.communicate()[1].strip() for each in crowd.processes}
     assert errors == {"", "psycopg.OperationalError"}
+
+
+def test_a_crash_ends_the_postgres_of_the_home_before_it_goes_on(
+    tmp_path: Path, control: Control
+) -> None:
+    code = "import signal; print('ready', flush=True); signal.pause()"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        server.stdout.readline()
+        (tmp_path / "postgres").mkdir()
+        (tmp_path / "postgres" / "process.json").write_text(json.dumps({"pid": server.pid}))
+        control.arm(Moment.BEFORE_COMMIT, Action.CRASH)
+        made = Crowd(control, 1, GRADBOOK_HOME=str(tmp_path))
+        made.come_by()
+        assert server.wait(30) == -signal.SIGQUIT
+        assert made.ends() == [0]
+        made.close()
 
 
 def test_another_moment_and_one_that_is_disarmed_strike_nobody(

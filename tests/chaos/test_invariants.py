@@ -58,6 +58,7 @@ IN_THE_STORY = [
 AT_THE_END = [
     ("UPDATE jobs SET loss_sha256 = 'x'", "loss_sha256 is x, its rows give"),
     ("UPDATE jobs SET weights_sha256 = 'x'", "weights_sha256 is x"),
+    ("UPDATE jobs SET state = 'failed'", "it failed: None"),
     ("UPDATE progress SET phase = 'train'", "it has ended: lease None, wanted None, train"),
     ("UPDATE artifacts SET sha256 = 'x'", "weights.safetensors is not as booked"),
     ("UPDATE artifacts SET bytes = 1", "weights.safetensors is not as booked"),

@@ -38,12 +38,29 @@ def act(action: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         case "stop":
             os.kill(os.getpid(), signal.SIGSTOP)
+        case "crash":
+            end_postgres(Path(os.environ["GRADBOOK_HOME"]) / "postgres" / "process.json")
         case "lose":
             import psycopg  # noqa: PLC0415 - most processes never need it here
 
             raise psycopg.OperationalError("chaos: the answer to the commit is lost")
         case _:
             raise ValueError(action)
+
+
+def end_postgres(record: Path) -> None:
+    """Have PostgreSQL end at once, without a word to its disk, and return when it has."""
+    import json  # noqa: PLC0415 - most processes never need it here
+    import time  # noqa: PLC0415 - as above
+
+    pid = json.loads(record.read_text())["pid"]
+    try:
+        os.kill(pid, signal.SIGQUIT)
+        while True:
+            os.kill(pid, 0)
+            time.sleep(0.01)
+    except ProcessLookupError:
+        return
 
 
 if VARIABLE in os.environ:
