@@ -5,9 +5,16 @@ from collections.abc import Iterator
 
 import psycopg
 import sqlalchemy.exc
+from psycopg.errors import IdleInTransactionSessionTimeout
 from sqlalchemy import Connection, Engine
 
+
+class SessionEnded(RuntimeError):
+    """The server has ended the session: this process stood still in a transaction for too long."""
+
+
 OUTAGES = (
+    SessionEnded,
     sqlalchemy.exc.OperationalError,
     sqlalchemy.exc.InterfaceError,
     sqlalchemy.exc.TimeoutError,
@@ -49,6 +56,12 @@ class Line:
         except OUTAGES:
             self._drop()
             raise
+        except (sqlalchemy.exc.DBAPIError, psycopg.Error) as error:
+            # To psycopg that is no outage but a mistake of the program's.
+            if not isinstance(getattr(error, "orig", error), IdleInTransactionSessionTimeout):
+                raise
+            self._drop()
+            raise SessionEnded from error
 
     def close(self) -> None:
         if self._connection is not None:
