@@ -87,6 +87,8 @@ PROBLEMS: Mapping[type[Exception], Kind] = {
     DatabaseSilent: _DATABASE_AWAY,
     database_errors.OperationalError: _DATABASE_AWAY,
     database_errors.InterfaceError: _DATABASE_AWAY,
+    # A server that has become a standby, a session that it has ended because it stood still.
+    database_errors.InternalError: _DATABASE_AWAY,
     database_errors.TimeoutError: _DATABASE_AWAY,
     database_errors.DataError: Kind(
         _UNPROCESSABLE, "out-of-range", "A value is outside what the database can hold"

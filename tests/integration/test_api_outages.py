@@ -10,10 +10,14 @@ from pathlib import Path
 
 import httpx
 import psutil
+import psycopg
 import pytest
 from celery import Celery
+from psycopg.errors import IdleInTransactionSessionTimeout
 from pydantic import SecretStr
+from sqlalchemy.exc import InternalError
 
+from api.main import create_app
 from cli.stack.postgres import EmbeddedPostgres
 from cli.stack.valkey import EmbeddedValkey
 from foundation.settings import BrokerSettings, DatabaseSettings, Settings
@@ -159,6 +163,42 @@ def test_with_its_database_away_a_post_is_told_to_come_again(
         own_postgres.start()
         assert timed_post(api)[0].status_code == httpx.codes.CREATED
         assert get(api, kept)["state"] == "queued"
+
+
+def test_a_database_that_only_lets_read_is_away_for_a_post(
+    settings: Settings, own_postgres: EmbeddedPostgres
+) -> None:
+    let_write = "ALTER SYSTEM SET default_transaction_read_only = off"
+    with serving(with_database(settings, own_postgres)) as api:
+        kept = submit(api)["id"]
+        tell(own_postgres, let_write.replace("off", "on"))
+        wait_until(lambda: is_away(timed_post(api)[0]), 10, "nobody can write")
+        assert timed_post(api)[0].json()["type"] == "/problems/database-away"
+        assert get(api, kept)["state"] == "queued"
+        tell(own_postgres, let_write)
+        wait_until(lambda: timed_post(api)[0].status_code == httpx.codes.CREATED, 10, "it is back")
+
+
+def tell(server: EmbeddedPostgres, setting: str) -> None:
+    """Have the server follow a setting in the sessions that there are, too."""
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute(setting.encode())
+        connection.execute("SELECT pg_reload_conf()")
+
+
+def test_a_session_that_stood_still_for_too_long_is_a_database_that_is_away(
+    settings: Settings,
+) -> None:
+    app = create_app(settings)
+
+    def fail() -> None:
+        raise InternalError("SELECT 1", {}, IdleInTransactionSessionTimeout())
+
+    app.add_api_route("/fail", fail)
+    with serving(settings, app) as api:
+        answer = api.get("/fail")
+    assert is_away(answer)
+    assert answer.json()["type"] == "/problems/database-away"
 
 
 def test_an_api_that_starts_without_its_database_serves_once_it_is_there(

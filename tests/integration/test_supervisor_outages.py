@@ -70,6 +70,47 @@ def test_a_database_that_goes_away_for_a_moment_loses_no_row(
     assert found.outcome == "succeeded"
 
 
+def test_a_server_that_only_lets_read_for_a_while_fails_no_job(
+    engine: Engine, settings: Settings, database_url: str
+) -> None:
+    """As a standby does that a failover has led to: the sessions end, and new ones can't write."""
+    theirs = make_engine(DatabaseSettings(url=SecretStr(database_url)), application_name="theirs")
+    with attempt(theirs, settings, "steady", epochs=30, pause_seconds=0.01, max_attempts=1) as run:
+        run.wait_for_rows(20)
+        _let_write(engine, "off")
+        started = time.monotonic()
+        wait_until(lambda: time.monotonic() - started > 2, 5, "two seconds in which none can write")
+        before = job_of(engine, run.key)
+        _let_write(engine, "on")
+        job = run.wait()
+    theirs.dispose()
+    assert (before.state, before.failures) == ("running", 0)
+    assert before.rows < 300
+    assert (job.state, job.failures, job.rows) == ("succeeded", 0, 300)
+    found = only_attempt(engine, run.key)
+    assert 1.5 < found.waited_seconds < 20
+    with transaction(engine) as connection:
+        assert loss_sha256(connection, run.key) == job.loss_sha256
+
+
+def _let_write(engine: Engine, value: str) -> None:
+    """Let new sessions of this database write, or not; end those that were let do otherwise."""
+    read_only = {"on": "off", "off": "on"}[value]
+    with transaction(engine) as connection:
+        connection.execute(text("SET TRANSACTION READ WRITE"))
+        name = connection.scalar(text("SELECT current_database()"))
+        connection.execute(
+            text(f'ALTER DATABASE "{name}" SET default_transaction_read_only = {read_only}')
+        )
+    with transaction(engine) as connection:
+        connection.execute(
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND application_name = 'theirs'"
+            )
+        )
+
+
 def test_a_commit_whose_answer_is_lost_is_not_made_twice(
     engine: Engine, settings: Settings, database_url: str
 ) -> None:
