@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +16,7 @@ from services.lifecycle import move
 
 CPU = "cpu"
 CUDA = "cuda"
+LOCK_TIMEOUT = "1s"
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Claim:
 
     Args:
         attempt: the attempt's number, which is the fence.
+        started_at: when the attempt began, by the database's clock.
         device: where the job runs: the slot's device, or "cpu" where the spec says so.
         iteration: the iterations that are in the book already.
         running_seconds: the time that earlier attempts have run.
@@ -50,6 +52,7 @@ class Claim:
     job_key: int
     job_id: UUID
     attempt: int
+    started_at: datetime
     device: str
     spec: dict[str, Any]
     plan: dict[str, Any]
@@ -98,7 +101,7 @@ def claim(connection: Connection, queue: str, slot: Slot, lease_seconds: float) 
     if not moved:
         return None
     owned = _own(connection, found.key, attempt, lease_seconds)
-    _open_attempt(
+    started_at = _open_attempt(
         connection, found.key, attempt, slot=slot, device=device, first=owned.iteration + 1
     )
     kept = booked_checkpoints(connection, found.key)
@@ -107,6 +110,7 @@ def claim(connection: Connection, queue: str, slot: Slot, lease_seconds: float) 
         job_key=found.key,
         job_id=found.id,
         attempt=attempt,
+        started_at=started_at,
         device=device,
         spec=found.spec,
         plan=found.plan,
@@ -114,6 +118,58 @@ def claim(connection: Connection, queue: str, slot: Slot, lease_seconds: float) 
         running_seconds=owned.running_seconds,
         checkpoints=tuple(kept),
     )
+
+
+def take_over(connection: Connection, claimed: Claim, slot: Slot, lease_seconds: float) -> bool:
+    """Own a job whose claim was sent to be committed and never answered; renew its lease.
+
+    Job and number do not name a claim: one that was rolled back leaves its number to the next,
+    and that may be anybody's. With the slot and the moment they do.
+
+    Args:
+        connection: the transaction. Where its commit is not answered either, ask again.
+        claimed: what `claim` returned.
+        slot: whose claim it was.
+        lease_seconds: from now on.
+
+    Returns:
+        False where the claim was never committed, or somebody has ended its attempt since.
+
+    Raises:
+        sqlalchemy.exc.OperationalError: the claim's own session still holds the job: ask again.
+
+    """
+    connection.execute(
+        text("SELECT set_config('lock_timeout', :timeout, true)"), {"timeout": LOCK_TIMEOUT}
+    )
+    # Taking the lock waits for the claim where it still runs, so what is read is final.
+    owner = connection.scalar(
+        select(progress.c.attempt)
+        .where(progress.c.job_key == claimed.job_key)
+        .with_for_update(key_share=True)
+    )
+    if owner != claimed.attempt:
+        return False
+    mine = connection.execute(
+        update(attempts)
+        .where(
+            attempts.c.job_key == claimed.job_key,
+            attempts.c.number == claimed.attempt,
+            attempts.c.worker == slot.worker,
+            attempts.c.host == slot.host,
+            attempts.c.slot == slot.number,
+            attempts.c.started_at == claimed.started_at,
+        )
+        .values(**database_session())
+    )
+    if mine.rowcount == 0:
+        return False
+    connection.execute(
+        update(progress)
+        .where(progress.c.job_key == claimed.job_key)
+        .values(lease_until=func.clock_timestamp() + timedelta(seconds=lease_seconds))
+    )
+    return True
 
 
 def booked_checkpoints(connection: Connection, job_key: int) -> list[Kept]:
@@ -158,9 +214,10 @@ def _own(connection: Connection, job_key: int, attempt: int, lease_seconds: floa
 
 def _open_attempt(
     connection: Connection, job_key: int, attempt: int, *, slot: Slot, device: str, first: int
-) -> None:
-    connection.execute(
-        insert(attempts).values(
+) -> datetime:
+    started_at: datetime = connection.execute(
+        insert(attempts)
+        .values(
             job_key=job_key,
             number=attempt,
             worker=slot.worker,
@@ -170,7 +227,9 @@ def _open_attempt(
             first_iteration=first,
             **database_session(),
         )
-    )
+        .returning(attempts.c.started_at)
+    ).scalar_one()
+    return started_at
 
 
 def database_session() -> dict[str, ColumnElement[Any]]:

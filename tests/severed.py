@@ -21,11 +21,18 @@ class Way:
     url: str
     lost: int = 0
     armed: bool = False
+    shuts: bool = False
     closed: bool = False
     _connections: list[socket.socket] = field(default_factory=list)
 
-    def lose_the_next_commit(self) -> None:
-        """The next COMMIT reaches the server; its answer never comes back."""
+    def lose_the_next_commit(self, *, and_shut: bool = False) -> None:
+        """The next COMMIT reaches the server; its answer never comes back.
+
+        Args:
+            and_shut: let no new connection through after it.
+
+        """
+        self.shuts = and_shut
         self.armed = True
 
     def shut(self) -> None:
@@ -81,6 +88,7 @@ def _pass_on(source: socket.socket, sink: socket.socket, way: Way | None) -> Non
         while data := source.recv(BUFFER_BYTES):
             if way is not None and way.armed and b"COMMIT" in data:
                 way.armed = False
+                way.closed = way.closed or way.shuts
                 # The answer must not get through, the COMMIT must.
                 with contextlib.suppress(OSError):
                     source.shutdown(socket.SHUT_RDWR)

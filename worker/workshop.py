@@ -1,5 +1,7 @@
 """The slots of a worker: a ticket brings a thread, which takes a free slot and works."""
 
+import contextlib
+import random
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -8,11 +10,11 @@ from sqlalchemy import Engine
 
 from foundation.logging import get_logger
 from foundation.settings import Settings
-from services.claims import Claim, Slot, claim, more_wait
-from services.database import transaction
+from services.claims import Claim, Slot, claim, more_wait, take_over
 from services.fleet import Worker
 from services.handover import fits_elsewhere
-from worker.line import OUTAGES, Line
+from worker.line import Line, Outage
+from worker.scribe import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS
 from worker.shutdown import Shutdown
 from worker.supervisor import TRAIN, Supervisor
 
@@ -102,8 +104,8 @@ class Workshop:
             while not self._shutdown.begun and (job := self._claim(line, slot, queue)):
                 worked = True
                 Supervisor(job, line, self._settings, self._shutdown, train=self._train).run()
-        except OUTAGES as outage:
-            # Nothing is claimed: the reconciler sends another ticket when the database is back.
+        except Outage as outage:
+            # No job is this slot's: the reconciler sends another ticket when the database is back.
             log.warning("claim.failed", queue=queue, reason=str(outage)[:500])
         finally:
             line.close()
@@ -112,19 +114,53 @@ class Workshop:
     def _offer(self, queue: str, tried: Collection[str]) -> None:
         """Hand the ticket over where it was of no use here and may be of use elsewhere."""
         try:
-            with transaction(self._engine) as connection:
+            with (
+                contextlib.closing(Line(self._engine)) as line,
+                line.transaction() as connection,
+            ):
                 wanted = fits_elsewhere(connection, queue, self._name, tried)
-        except OUTAGES:
+        except Outage:
             return
         if wanted:
             self._hand_over(queue)
 
     def _claim(self, line: Line, slot: Slot, queue: str) -> Claim | None:
-        with line.transaction() as connection:
-            job = claim(connection, queue, slot, self._settings.worker.lease_seconds)
-            more = job is not None and more_wait(connection, queue, self._devices)
+        """Take the best job that fits the slot; None where nothing does.
+
+        Raises:
+            Outage: no job is the slot's.
+
+        """
+        job, more = None, False
+        try:
+            with line.transaction() as connection:
+                job = claim(connection, queue, slot, self._settings.worker.lease_seconds)
+                more = job is not None and more_wait(connection, queue, self._devices)
+        except Outage as outage:
+            # With a claim in hand the commit may have been sent: its fate must be read back.
+            if job is None or not self._is_owned(line, slot, job, outage):
+                raise
         if job is not None:
             log.info("job.claimed", job_id=str(job.job_id), attempt=job.attempt, slot=slot.number)
         if more:
             self._pass_on(queue)
         return job
+
+    def _is_owned(self, line: Line, slot: Slot, job: Claim, outage: Outage) -> bool:
+        """Ask for the fate of a claim until the database tells, or the grace to leave is over."""
+        pause = FIRST_PAUSE_SECONDS
+        while not self._shutdown.over:
+            log.warning(
+                "claim.unanswered",
+                job_id=str(job.job_id),
+                attempt=job.attempt,
+                reason=str(outage)[:500],
+            )
+            time.sleep(pause * (0.5 + random.random() / 2))  # noqa: S311 - no secret
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            try:
+                with line.transaction() as connection:
+                    return take_over(connection, job, slot, self._settings.worker.lease_seconds)
+            except Outage as again:
+                outage = again
+        return False
