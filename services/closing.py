@@ -1,6 +1,7 @@
 """Closing a book: nobody owns the job any more, so its rows can be counted and hashed."""
 
 import hashlib
+from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, case, func, select, text, update
 
@@ -20,10 +21,48 @@ def allow_long_statements(connection: Connection) -> None:
     )
 
 
-def loss_sha256(connection: Connection, job_key: int) -> str:
-    """The hash of all losses in the book, as little-endian float64 in iteration order."""
+class Hashed(NamedTuple):
+    """The hash of a book's losses, and where the book stood: nothing else changes its losses."""
+
+    iteration: int
+    rewinds: int
+    sha256: str
+
+
+def hash_book(connection: Connection, job_key: int) -> Hashed:
+    """Hash a job's losses without holding anything, which a long run's many rows would take long.
+
+    `loss_sha256` then asks, once the job is locked, whether it still stands there.
+    """
+    iteration, rewinds = _standing(connection, job_key)
+    return Hashed(iteration, rewinds, _digest(connection, job_key, iteration))
+
+
+def loss_sha256(connection: Connection, job_key: int, hashed: Hashed | None = None) -> str:
+    """The hash of all losses in the book, as little-endian float64 in iteration order.
+
+    Args:
+        connection: the transaction.
+        job_key: the job, locked.
+        hashed: what was found before the lock.
+
+    """
+    iteration, rewinds = _standing(connection, job_key)
+    if hashed is not None and (hashed.iteration, hashed.rewinds) == (iteration, rewinds):
+        return hashed.sha256
+    return _digest(connection, job_key, iteration)
+
+
+def _standing(connection: Connection, job_key: int) -> tuple[int, int]:
+    row = connection.execute(
+        select(progress.c.iteration, progress.c.rewinds).where(progress.c.job_key == job_key)
+    ).one()
+    return row.iteration, row.rewinds
+
+
+def _digest(connection: Connection, job_key: int, last: int) -> str:
     digest = hashlib.sha256()
-    for chunk in copy_losses(connection, job_key):
+    for chunk in copy_losses(connection, job_key, last=last):
         digest.update(chunk)
     return digest.hexdigest()
 

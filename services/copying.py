@@ -42,9 +42,11 @@ _COPY_ROWS = sql.SQL("COPY iterations ({}) FROM STDIN (FORMAT BINARY)").format(
     sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
 )
 _COPY_LOSSES = (
-    "COPY (SELECT loss FROM iterations WHERE job_key = %s ORDER BY iteration)"
-    " TO STDOUT (FORMAT BINARY)"
+    "COPY (SELECT loss FROM iterations WHERE job_key = %s AND iteration BETWEEN %s AND %s"
+    " ORDER BY iteration) TO STDOUT (FORMAT BINARY)"
 )
+LAST_ITERATION = 2**63 - 1
+BLOCK_BYTES = 1 << 18
 LAYER_NORMS = ("error_norm", "grad_norm", "weight_norm", "update_ratio")
 _COPY_LAYERS = sql.SQL(
     "COPY layer_readings (job_key, iteration, position, {}) FROM STDIN (FORMAT BINARY)"
@@ -111,27 +113,38 @@ def copy_layer_readings(
                 copy.write_row((job_key, iteration, position, *norms))
 
 
-def copy_losses(connection: Connection, job_key: int) -> Iterator[bytes]:
-    """Yield the job's losses, in iteration order, as chunks of little-endian float64 bytes.
+def copy_losses(
+    connection: Connection, job_key: int, first: int = 1, last: int = LAST_ITERATION
+) -> Iterator[bytes]:
+    """Yield losses of a job, in iteration order, as chunks of little-endian float64 bytes.
+
+    Iterations `first` to `last` are read, both included.
 
     The memory it takes does not grow with the number of rows.
     """
-    pending = b""
+    pending = bytearray()
     skip = len(HEADER)
     with (
         _driver(connection).cursor() as cursor,
-        cursor.copy(_COPY_LOSSES, (job_key,)) as copy,
+        cursor.copy(_COPY_LOSSES, (job_key, first, last)) as copy,
     ):
+        # A block is a row: they are gathered, for numpy's call costs more than a row.
         for block in copy:
-            pending += bytes(block)
-            if skip:
-                if len(pending) < skip:
-                    continue
-                pending, skip = pending[skip:], 0
-            whole = len(pending) // _LOSS.itemsize * _LOSS.itemsize
-            values = np.frombuffer(pending[:whole], _LOSS)["loss"]
-            pending = pending[whole:]
-            yield values.astype("<i8").tobytes()
+            pending += block
+            if len(pending) >= BLOCK_BYTES:
+                losses, pending = _losses_in(pending, skip)
+                skip = 0
+                yield losses
+    losses, _ = _losses_in(pending, skip)
+    yield losses
+
+
+def _losses_in(received: bytearray, skip: int) -> tuple[bytes, bytearray]:
+    """The losses of the rows that are whole, as little-endian float64; and what is left."""
+    rows = (len(received) - skip) // _LOSS.itemsize
+    values = np.frombuffer(received, _LOSS, count=max(0, rows), offset=skip if rows > 0 else 0)
+    end = skip + rows * _LOSS.itemsize
+    return values["loss"].astype("<i8").tobytes(), received[end:]
 
 
 def _driver(connection: Connection) -> Any:  # noqa: ANN401 - psycopg's connection, untyped here

@@ -35,8 +35,8 @@ class Ending:
         error: type, message and traceback, where there was one.
         exit_code: the trainer's, where it exited.
         signal: the number of the signal that ended the trainer, where one did.
-        loss_sha256: of the losses that the attempt's flushes have written, this one included;
-            None where the attempt can't tell: then the book is read.
+        loss_sha256: of all losses in the book, those of the last page included; None where
+            that is not known: then the book is read.
         weights_sha256: of `weights.safetensors`.
 
     """
@@ -66,7 +66,11 @@ def end_attempt(connection: Connection, owner: Owner, page: Page, ending: Ending
 
 
 def settle(
-    connection: Connection, job_key: int, attempt: int, ending: Ending, wanted: Wish | None
+    connection: Connection,
+    job_key: int,
+    attempt: int,
+    ending: Ending,
+    wanted: Wish | None,
 ) -> Ending:
     """End a running job's open attempt, take its fence down, and move the job on.
 

@@ -9,16 +9,18 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, select, text
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, text, true
 from sqlalchemy import exc as database_errors
 
 from models.domain.lifecycle import Outcome, State, Wish
 from models.tables import attempts, jobs, progress, workers
-from services.closing import allow_long_statements
+from services.closing import Hashed, allow_long_statements, hash_book, loss_sha256
 from services.endings import Ending, settle
 from services.lifecycle import lock_job
 
 LOCK_TIMEOUT = "1s"
+WORKER_SESSION = "gradbook worker"
+"""The name under which workers' sessions stand in pg_stat_activity."""
 MOST_AT_ONCE = 100
 
 
@@ -44,13 +46,33 @@ def find_silent(connection: Connection, lease_seconds: float) -> list[Silent]:
     return [Silent(*row) for row in found]
 
 
-def reap(connection: Connection, job_key: int, wanted: Wish | None = None) -> Ending | None:
+def hash_where_it_ends(connection: Connection, job_key: int) -> Hashed | None:
+    """Hash a silent job's losses before anything is locked, where its reaping will end it."""
+    ends = or_(jobs.c.failures + 1 >= jobs.c.max_attempts, progress.c.wanted == Wish.CANCEL)
+    found = connection.execute(
+        select(jobs.c.key)
+        .join(progress, progress.c.job_key == jobs.c.key)
+        .where(jobs.c.key == job_key, ends)
+    ).one_or_none()
+    return None if found is None else hash_book(connection, job_key)
+
+
+def reap(
+    connection: Connection,
+    job_key: int,
+    *,
+    attempt: int | None = None,
+    wanted: Wish | None = None,
+    hashed: Hashed | None = None,
+) -> Ending | None:
     """End the silent attempt of a job as `lost`, and move the job on.
 
     Args:
         connection: the transaction.
         job_key: the job.
+        attempt: the attempt that was found silent; None for whichever is.
         wanted: what somebody wants of it now, beside what is written down already.
+        hashed: its losses, as `hash_where_it_ends` found them.
 
     Returns:
         How it was ended; None where it has come back, or somebody else was faster.
@@ -71,16 +93,20 @@ def reap(connection: Connection, job_key: int, wanted: Wish | None = None) -> En
             progress.c.wanted,
             func.extract("epoch", func.clock_timestamp() - progress.c.lease_until).label("over"),
         )
-        .where(progress.c.job_key == job_key, _lease_is_over())
+        .where(
+            progress.c.job_key == job_key,
+            _lease_is_over(),
+            true() if attempt is None else progress.c.attempt == attempt,
+        )
         .with_for_update(key_share=True)
     ).one_or_none()
     if found is None:
         return None
-    # Where it ends the job its rows are hashed.
     allow_long_statements(connection)
     message = _evidence(connection, job_key, found.attempt, float(found.over))
     error = {"type": "Lost", "message": message, "traceback": None}
-    ending = Ending(Outcome.LOST, None, error=error)
+    sha256 = hashed and loss_sha256(connection, job_key, hashed)
+    ending = Ending(Outcome.LOST, None, error=error, loss_sha256=sha256)
     wanted = wanted or (found.wanted and Wish(found.wanted))
     return settle(connection, job_key, found.attempt, ending, wanted)
 
@@ -91,22 +117,24 @@ def is_held(error: database_errors.OperationalError) -> bool:
 
 
 def free(connection: Connection, silent: Silent, lease_seconds: float) -> bool:
-    """End the attempt's own session where it waits for its client for longer than a lease.
+    """End the worker's session that holds a job, where its client is silent for a lease period.
 
     A worker that was stopped in the middle of a COPY keeps its rows locked, and no time-out of
-    the server's frees them. A session that computes, or whose client has just spoken, is let be.
+    the server's frees them. Which session it is stands on the row itself: the transaction that
+    has changed it last. (The attempt's own row may still name the session before, where this one
+    is not committed yet.) A session that computes is let be; none of ours waits in one statement
+    for its client for so long, since a flush writes a bounded number of rows.
     """
     session = text(
         "SELECT pg_terminate_backend(activity.pid) FROM pg_stat_activity AS activity"
-        " JOIN attempts ON attempts.backend_pid = activity.pid"
-        " AND attempts.backend_start = activity.backend_start"
-        " WHERE attempts.job_key = :job_key AND attempts.number = :attempt"
+        " JOIN progress ON progress.xmax = activity.backend_xid"
+        " WHERE progress.job_key = :job_key AND activity.application_name = :worker"
         " AND activity.wait_event_type = 'Client'"
         " AND activity.state_change < clock_timestamp() - :lease"
     )
     values = {
         "job_key": silent.job_key,
-        "attempt": silent.attempt,
+        "worker": WORKER_SESSION,
         "lease": timedelta(seconds=lease_seconds),
     }
     return bool(connection.scalar(session, values))

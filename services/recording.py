@@ -6,7 +6,7 @@ UPDATE renews the lease, moves the progress on and brings back what somebody wan
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -86,6 +86,31 @@ class Page:
     running_seconds: float = 0.0
     new_session: bool = False
     keep_checkpoints: int = 2
+
+
+def cut(page: Page, most_rows: int) -> list[Page]:
+    """Cut a page into pages of at most so many rows, in order; the last has all the rest.
+
+    An outage makes long pages, and a flush holds its job: it must not do that for a lease period.
+    """
+    pages: list[Page] = []
+    while page.rows is not None and len(page.rows) > most_rows:
+        rows, rest = page.rows[:most_rows], page.rows[most_rows:]
+        last = int(rows["iteration"][-1])
+        pages.append(
+            Page(
+                resumed=page.resumed,
+                rows=rows,
+                layers=[each for each in page.layers if each.iteration <= last],
+                phase=page.phase,
+                epoch=int(rows["epoch"][-1]),
+                batch=int(rows["batch"][-1]),
+                running_seconds=page.running_seconds,
+            )
+        )
+        layers = [each for each in page.layers if each.iteration > last]
+        page = replace(page, resumed=None, rows=rest, layers=layers)
+    return [*pages, page]
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,8 @@ def rewind(
 
     Iterations, epochs, layer readings and checkpoints after it go; progress and summary are
     those of the rows that stay; the rewind number rises, so that cursors made before are known
-    to be stale; a `rewound` event tells from where and to where. At 0 the artifacts go too.
+    to be stale; a `rewound` event tells from where and to where. Artifacts go, too: they were made
+    at an end that was none.
     The iteration alone does not tell the epochs: a checkpoint may have been written at an
     epoch's last iteration before that epoch was evaluated and booked.
 
@@ -121,14 +122,10 @@ def _forget_files(connection: Connection, job_key: int, to_iteration: int) -> tu
         .where(checkpoints.c.job_key == job_key, checkpoints.c.iteration > to_iteration)
         .returning(checkpoints.c.uri)
     ).scalars()
-    uris = tuple(gone)
-    if to_iteration == 0:
-        uris += tuple(
-            connection.execute(
-                delete(artifacts).where(artifacts.c.job_key == job_key).returning(artifacts.c.uri)
-            ).scalars()
-        )
-    return uris
+    made = connection.execute(
+        delete(artifacts).where(artifacts.c.job_key == job_key).returning(artifacts.c.uri)
+    ).scalars()
+    return (*gone, *made)
 
 
 def _restore_progress(connection: Connection, job_key: int, to_iteration: int) -> None:

@@ -5,14 +5,21 @@ from uuid import UUID
 from sqlalchemy import Connection, func, select, text, update
 
 from models.domain.errors import MoveForbidden, RetryFutile
-from models.domain.lifecycle import Phase, State, StopReason, Wish
+from models.domain.lifecycle import FINISHED, Phase, State, StopReason, Wish
 from models.tables import jobs, progress, summaries
-from services.closing import allow_long_statements, close_book, loss_sha256
+from services.closing import (
+    Hashed,
+    allow_long_statements,
+    close_book,
+    hash_book,
+    loss_sha256,
+)
 from services.jobs import find_key
 from services.lifecycle import lock_job, move
 from services.reaping import reap
 
 LOCK_TIMEOUT = "1s"
+_WEAKER = {Wish.CANCEL: (Wish.STOP, Wish.PAUSE), Wish.STOP: (Wish.PAUSE,), Wish.PAUSE: ()}
 _RETRIED = frozenset({State.FAILED, State.CANCELLED})
 
 
@@ -27,12 +34,13 @@ def cancel(connection: Connection, job_id: UUID) -> None:
         MoveForbidden: it is finished.
 
     """
+    hashed = _hash_the_unowned(connection, job_id)
     key, state = lock(connection, job_id)
     match state:
         case State.QUEUED | State.PAUSED:
-            _cancel_now(connection, key, state)
+            _cancel_now(connection, key, state, hashed)
         case State.RUNNING:
-            if reap(connection, key, wanted=Wish.CANCEL) is None:
+            if reap(connection, key, wanted=Wish.CANCEL, hashed=hashed) is None:
                 _wish(connection, key, Wish.CANCEL)
         case _:
             raise MoveForbidden(str(job_id), state, "cancel")
@@ -138,7 +146,7 @@ def _queue_of(connection: Connection, key: int) -> str:
 
 def _wish(connection: Connection, key: int, wish: Wish) -> None:
     """Write down what is wanted; the stronger wish stays, and so does the time of the first."""
-    weaker = [Wish.PAUSE, Wish.STOP] if wish is Wish.CANCEL else [Wish.PAUSE]
+    weaker = _WEAKER[wish]
     connection.execute(
         update(progress)
         .where(
@@ -150,7 +158,22 @@ def _wish(connection: Connection, key: int, wish: Wish) -> None:
     )
 
 
-def _cancel_now(connection: Connection, key: int, state: State) -> None:
+def _hash_the_unowned(connection: Connection, job_id: UUID) -> Hashed | None:
+    """Hash a job's losses before it is locked, where a cancel will end it here and now."""
+    key = find_key(connection, job_id)
+    owned = progress.c.lease_until > func.clock_timestamp()
+    found = connection.execute(
+        select(jobs.c.key)
+        .join(progress, progress.c.job_key == jobs.c.key)
+        .where(jobs.c.key == key, jobs.c.state.not_in(FINISHED), owned.is_not(True))
+    ).one_or_none()
+    if found is None:
+        return None
+    allow_long_statements(connection)
+    return hash_book(connection, key)
+
+
+def _cancel_now(connection: Connection, key: int, state: State, hashed: Hashed | None) -> None:
     allow_long_statements(connection)
     move(
         connection,
@@ -159,6 +182,6 @@ def _cancel_now(connection: Connection, key: int, state: State) -> None:
         to=State.CANCELLED,
         data={"stop_reason": StopReason.CANCELLED},
         stop_reason=StopReason.CANCELLED,
-        loss_sha256=loss_sha256(connection, key),
+        loss_sha256=loss_sha256(connection, key, hashed),
     )
     close_book(connection, key)

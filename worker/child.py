@@ -35,6 +35,7 @@ _OUTCOMES: Mapping[str, tuple[Outcome, StopReason | None]] = {
     "OutOfMemoryError": (Outcome.OUT_OF_MEMORY, None),
     "MemoryError": (Outcome.OUT_OF_MEMORY, None),
 }
+_LAST_WISHES = frozenset({Wish.CANCEL, Wish.PAUSE})
 _ORDERLY = frozenset({Outcome.CANCELLED, Outcome.PREEMPTED})
 
 
@@ -71,7 +72,8 @@ class Orders:
 class WishBox:
     """The stop signal that training looks at: a plain attribute, set by the control thread.
 
-    Nothing takes back a cancel: a worker that leaves asks for less.
+    Nothing takes back a cancel, and only that a pause: who is told to leave off, because the
+    worker leaves, has no time for the evaluation of a stop. The book keeps that for the next.
     """
 
     def __init__(self) -> None:
@@ -81,7 +83,7 @@ class WishBox:
         return self._wish
 
     def put(self, wish: Wish) -> None:
-        if self._wish is not Wish.CANCEL:
+        if wish is Wish.CANCEL or self._wish not in _LAST_WISHES:
             self._wish = wish
 
 

@@ -19,6 +19,7 @@ from migrations.run import check_schema
 from services.broker import make_celery
 from services.database import make_engine, transaction
 from services.fleet import Worker, heartbeat, leave
+from services.reaping import WORKER_SESSION
 from worker.consumer import SteadyConsumer, Watch
 from worker.devices import slot_devices
 from worker.forkserver import start_forkserver
@@ -60,7 +61,7 @@ def run_worker(settings: Settings, *, train: str = TRAIN, cuda_devices: int | No
     counted = start_forkserver()
     cuda_devices = counted if cuda_devices is None else cuda_devices
     worker = _introduce(settings, slot_devices(settings.worker.slots, cuda_devices))
-    engine = _engine(settings, "gradbook worker", len(worker.devices) + OTHER_CONNECTIONS)
+    engine = _engine(settings, WORKER_SESSION, len(worker.devices) + OTHER_CONNECTIONS)
     app = make_celery(settings.broker)
     shutdown = Shutdown(settings.worker.grace_seconds)
     reconciler = Reconciler(engine, app, settings.worker.reconcile_seconds)

@@ -8,7 +8,14 @@ from sqlalchemy import exc as database_errors
 
 from foundation.logging import get_logger
 from services.database import transaction
-from services.reaping import Silent, find_silent, free, is_held, reap
+from services.reaping import (
+    Silent,
+    find_silent,
+    free,
+    hash_where_it_ends,
+    is_held,
+    reap,
+)
 from worker.rounds import Round
 
 log = get_logger("worker")
@@ -78,12 +85,18 @@ class Reaper:
         if self._touch.seconds < self._lease_seconds:
             return
         for each in silent:
-            self._reap(each)
+            try:
+                self._reap(each)
+                self._touch.reached()
+            except database_errors.SQLAlchemyError as error:
+                # One that can't be reaped must not keep those behind it waiting.
+                log.warning("reaping.failed", job_id=str(each.job_id), reason=str(error)[:500])
 
     def _reap(self, silent: Silent) -> None:
         try:
             with transaction(self._engine) as connection:
-                ending = reap(connection, silent.job_key)
+                hashed = hash_where_it_ends(connection, silent.job_key)
+                ending = reap(connection, silent.job_key, attempt=silent.attempt, hashed=hashed)
         except database_errors.OperationalError as error:
             if not is_held(error):
                 raise

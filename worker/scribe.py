@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from foundation.faults import Moment, reach
 from foundation.logging import get_logger
+from services.copying import copy_losses
 from services.endings import Ending, end_attempt
 from services.lifecycle import Happening
 from services.recording import Answer, Owner, Page, committed, flush
@@ -97,6 +98,21 @@ class Scribe:
             page, lambda connection: end_attempt(connection, self._owner, page, ending)
         )
 
+    def losses(self, first: int, last: int) -> bytes:
+        """Read losses of the book, of iterations `first` to `last`, as little-endian float64.
+
+        Raises:
+            GraceOver: see there.
+
+        """
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                with self._line.transaction() as connection:
+                    return b"".join(copy_losses(connection, self._owner.job_key, first, last))
+            except OUTAGES as outage:
+                pause = self._sit_out(outage, pause)
+
     def _once(self, page: Page, work: Work) -> Answer:
         pause = FIRST_PAUSE_SECONDS
         unsettled: Answer | None = None
@@ -116,19 +132,23 @@ class Scribe:
                 reach(Moment.AFTER_COMMIT)
                 break
             except OUTAGES as outage:
-                self._waited.begin()
                 # With an answer in hand the commit was sent: its fate must be read back.
                 unsettled = answer or unsettled
-                self._log.warning("database.away", reason=str(outage)[:500])
-                if self._shutdown.over:
-                    raise GraceOver from outage
-                time.sleep(pause * (0.5 + random.random() / 2))  # noqa: S311 - no secret
-                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+                pause = self._sit_out(outage, pause)
         self._booked_session = self._line.session
         self._waited.end()
         for uri in answer.superseded:
             remove(uri)
         return answer
+
+    def _sit_out(self, outage: Exception, pause: float) -> float:
+        """Wait a little; returns how long to wait the next time."""
+        self._waited.begin()
+        self._log.warning("database.away", reason=str(outage)[:500])
+        if self._shutdown.over:
+            raise GraceOver from outage
+        time.sleep(pause * (0.5 + random.random() / 2))  # noqa: S311 - no secret
+        return min(2 * pause, LONGEST_PAUSE_SECONDS)
 
     def _is_committed(self, answer: Answer) -> bool:
         with self._line.transaction() as connection:

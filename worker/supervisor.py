@@ -1,20 +1,21 @@
 """Owns a lease: starts a trainer, writes down what it does, and sees to its end."""
 
-import hashlib
 import time
+from dataclasses import replace
 
 from foundation.logging import get_logger
 from foundation.settings import Settings
 from models.domain.checkpoints import Resumed
 from models.domain.errors import FenceLost
-from models.domain.lifecycle import Wish
+from models.domain.lifecycle import LEFT_OFF, Wish
 from services.claims import Claim
 from services.endings import Ending
-from services.recording import Answer, Owner, Page
+from services.recording import Answer, Owner, Page, cut
 from worker.child import Orders
 from worker.drafting import Pace, draft
 from worker.line import Line
 from worker.listening import ANSWER_SECONDS, Listener, Why
+from worker.losses import BookedLosses
 from worker.oom import OomEvidence
 from worker.orders import make_orders
 from worker.scribe import GraceOver, Scribe
@@ -26,6 +27,8 @@ log = get_logger("worker")
 
 TRAIN = "worker.training.trainer:train"
 FROM_THE_START = Resumed(0, 0, like=True)
+MOST_ROWS = 50_000
+"""In one flush, which holds its job: what an outage has heaped up is written in several."""
 BREATH_SECONDS = 0.05
 """Between two flushes: what comes faster goes into one."""
 
@@ -58,8 +61,7 @@ class Supervisor:
         owner = Owner(claim.job_key, claim.attempt, settings.worker.lease_seconds)
         self._line = line
         self._scribe = Scribe(line, owner, shutdown)
-        self._losses = hashlib.sha256()
-        self._saw_all_losses = True
+        self._losses = BookedLosses(self._scribe.losses, claim.iteration)
         self._pace = Pace()
         self._started_at = time.monotonic()
         self._told: Wish | None = None
@@ -94,7 +96,7 @@ class Supervisor:
     def _see_through(self, trainer: Trainer, listener: Listener) -> None:
         try:
             self._record(trainer, listener)
-            listener.wait_until_gone()
+            self._wait_until_gone(listener)
             self._end(trainer, listener)
         except (FenceLost, GraceOver):
             raise
@@ -121,9 +123,28 @@ class Supervisor:
             listener.wait(self._settings.worker.flush_seconds)
             if listener.gone or listener.last_words is not None:
                 return
-            answer = self._scribe.write(self._next_page(listener))
-            self._obey(answer, trainer, listener)
+            self._write(self._next_page(listener), trainer, listener)
             listener.pause(BREATH_SECONDS)
+
+    def _write(self, page: Page, trainer: Trainer, listener: Listener) -> None:
+        if page.resumed is not None:
+            self._losses.go_on_at(page.resumed.iteration, lambda: self._live(trainer, listener))
+        for piece in cut(page, MOST_ROWS):
+            answer = self._scribe.write(piece)
+            if piece.rows is not None:
+                self._losses.add(piece.rows)
+            self._obey(answer, trainer, listener)
+
+    def _live(self, trainer: Trainer, listener: Listener) -> None:
+        """Renew the lease, and hear what is wanted."""
+        self._obey(self._scribe.write(self._empty_page()), trainer, listener)
+
+    def _wait_until_gone(self, listener: Listener) -> None:
+        """A trainer has said its last words; until it has left, the job is still ours."""
+        while not listener.gone:
+            listener.pause(self._settings.worker.flush_seconds)
+            if not listener.gone:
+                self._renew()
 
     def _obey(self, answer: Answer, trainer: Trainer, listener: Listener) -> None:
         if answer.wanted is None or answer.wanted is self._told:
@@ -135,27 +156,32 @@ class Supervisor:
             listener.end_in(ANSWER_SECONDS - answer.wanted_seconds, Why.CANCEL)
 
     def _end(self, trainer: Trainer, listener: Listener) -> None:
-        page = self._next_page(listener)
+        *pages, last_page = cut(self._next_page(listener), MOST_ROWS)
+        for page in pages:
+            self._write(page, trainer, listener)
         evidence = Evidence(
             last_words=listener.last_words,
             exit_code=trainer.exit_code(),
             ended_for=listener.ended_for,
             wanted=self._told,
-            shutting_down=self._shutdown.begun,
-            loss_sha256=self._losses.hexdigest() if self._saw_all_losses else None,
             out_of_memory=self._memory.of(trainer.pid),
         )
-        self._close_book(page, judge(evidence))
+        self._close_book(last_page, judge(evidence))
 
     def _refuse(
         self, error: Exception, exit_code: int | None = None, *, started: bool = True
     ) -> None:
         """End the attempt without what it delivered last, which can't be booked."""
         self._log.error("attempt.refused", exc_info=error)
-        page = Page(running_seconds=self._running_seconds())
-        self._close_book(page, refused(error, exit_code, started=started))
+        self._close_book(self._empty_page(), refused(error, exit_code, started=started))
 
     def _close_book(self, page: Page, ending: Ending) -> None:
+        if ending.outcome not in LEFT_OFF or self._told is Wish.CANCEL:
+            # It may be the job's end. Read before anything is locked, where it must be read.
+            if page.resumed is not None:
+                self._losses.go_on_at(page.resumed.iteration, self._renew)
+            sha256 = self._losses.sha256(page.rows, self._renew)
+            ending = replace(ending, loss_sha256=sha256)
         self._scribe.end(page, ending)
         self._log.info(
             "attempt.ended",
@@ -164,17 +190,20 @@ class Supervisor:
             seconds=round(time.monotonic() - self._started_at, 3),
         )
 
+    def _renew(self) -> None:
+        self._scribe.write(self._empty_page())
+
+    def _empty_page(self) -> Page:
+        return Page(running_seconds=self._running_seconds())
+
     def _next_page(self, listener: Listener) -> Page:
         page = draft(*listener.take(), self._claim.attempt)
         page.running_seconds = self._running_seconds()
         page.keep_checkpoints = int(self._claim.spec["checkpoint"]["keep"])
-        if page.resumed is not None:
-            self._saw_all_losses = page.resumed.iteration == 0
-            if page.resumed == FROM_THE_START and self._claim.iteration == 0:
-                # Nothing is there to be taken back.
-                page.resumed = None
+        if page.resumed == FROM_THE_START and self._claim.iteration == 0:
+            # Nothing is there to be taken back.
+            page.resumed = None
         if page.rows is not None:
-            self._losses.update(page.rows["loss"].tobytes())
             page.iterations_per_second = self._pace.mark(time.monotonic(), page.rows)
         return page
 

@@ -23,9 +23,6 @@ class Evidence:
         exit_code: of its process, negative where a signal ended it.
         ended_for: why the supervisor ended it, where it did.
         wanted: what the trainer was told that somebody wants.
-        shutting_down: whether the worker is leaving.
-        loss_sha256: of the losses in the book once the last page is written; None where the
-            attempt has not seen all of them.
         out_of_memory: what speaks for the kernel having ended it for want of memory.
 
     """
@@ -34,8 +31,6 @@ class Evidence:
     exit_code: int | None
     ended_for: Why | None
     wanted: Wish | None
-    shutting_down: bool
-    loss_sha256: str | None
     out_of_memory: str | None = None
 
 
@@ -61,8 +56,7 @@ def judge(evidence: Evidence) -> Ending:
 def refused(error: Exception, exit_code: int | None, *, started: bool = True) -> Ending:
     """The book refused what was delivered, or nothing could start: booked as the job's error.
 
-    A trainer that did not start may do so another time, or on another worker. The hash of the
-    losses is read from the book: the trainer may have gone further.
+    A trainer that did not start may do so another time, or on another worker.
     """
     return Ending(
         outcome=Outcome.ERROR,
@@ -84,7 +78,7 @@ def _left_off(evidence: Evidence) -> Ending:
 def _without_a_word(evidence: Evidence) -> Ending:
     if evidence.ended_for is Why.CANCEL:
         return _left_off(evidence)
-    if evidence.shutting_down:
+    if evidence.ended_for is Why.SHUTDOWN:
         return _ending(evidence, Outcome.PREEMPTED, None)
     if evidence.ended_for is Why.STALLED:
         error = _error("Stalled", "the trainer reported no progress for too long and was ended")
@@ -126,7 +120,6 @@ def _ending(
         outcome=outcome,
         stop_reason=reason,
         error=error,
-        loss_sha256=evidence.loss_sha256,
         weights_sha256=weights_sha256,
         **_went(evidence.exit_code),
     )

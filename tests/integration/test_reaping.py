@@ -1,25 +1,35 @@
 """Silent attempts are ended: those of dead workers, of stopped ones, and not those of an outage."""
 
 import contextlib
+import hashlib
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
 
 import psycopg
 import pytest
-from sqlalchemy import Engine, func, select, update
+from sqlalchemy import Engine, func, select, text, update
 from sqlalchemy.exc import OperationalError
 
 from models.domain.errors import FenceLost
 from models.domain.lifecycle import Outcome, StopReason, Wish
 from models.tables import jobs, progress
 from services.claims import Slot, claim
+from services.closing import Hashed
 from services.database import transaction
 from services.endings import Ending, end_attempt
 from services.fleet import Worker, heartbeat
-from services.reaping import Silent, find_silent, free, is_held, reap
+from services.reaping import (
+    WORKER_SESSION,
+    Silent,
+    find_silent,
+    free,
+    hash_where_it_ends,
+    is_held,
+    reap,
+)
 from services.recording import Owner, Page
-from tests.bookings import attempts_of, events_of, job_of
+from tests.bookings import attempts_of, book_job, events_of, job_of
 from tests.integration.owned import write
 from tests.pretenders import make_rows
 from tests.waiting import wait_until
@@ -151,14 +161,12 @@ def own_again(engine: Engine) -> None:
 
 @contextlib.contextmanager
 def stopped_in_copy(database_url: str, owner: Owner) -> Iterator[None]:
-    """The attempt's session has crossed the fence and begun a COPY, and says nothing more."""
-    session = psycopg.connect(database_url)
+    """A session has crossed the fence and begun a COPY, and says nothing more.
+
+    It is a new one, as after an outage: the attempt's row does not name it yet.
+    """
+    session = psycopg.connect(database_url, application_name=WORKER_SESSION)
     try:
-        session.execute(
-            "UPDATE attempts SET backend_pid = pg_backend_pid(), backend_start ="
-            " (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid())"
-        )
-        session.commit()
         session.execute(
             "UPDATE progress SET running_seconds = 1 WHERE job_key = %s", [owner.job_key]
         )
@@ -192,20 +200,84 @@ def test_a_worker_that_was_stopped_in_a_copy_is_freed_from_its_session(
     assert job_of(engine, owner.job_key).running_seconds == 0
 
 
-def test_a_session_that_computes_is_let_be(engine: Engine, owner: Owner, database_url: str) -> None:
-    """As one that takes a long run's rows back: it holds the job's rows for longer than a lease."""
+@pytest.mark.parametrize("who", ["one that computes", "a person"])
+def test_another_session_that_holds_the_job_is_let_be(
+    engine: Engine, owner: Owner, database_url: str, who: str
+) -> None:
+    """As one that takes a long run's rows back, for longer than a lease; or somebody's psql."""
     fall_silent(engine, owner)
-    with psycopg.connect(database_url) as session:
-        session.execute(
-            "UPDATE attempts SET backend_pid = pg_backend_pid(), backend_start ="
-            " (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid())"
-        )
-        busy = threading.Thread(target=session.execute, args=("SELECT pg_sleep(1.5)",))
-        busy.start()
+    name = WORKER_SESSION if who == "one that computes" else "psql"
+    with psycopg.connect(database_url, application_name=name) as session:
+        session.execute("UPDATE progress SET running_seconds = 1")
+        busy = threading.Thread(target=session.execute, args=("SELECT pg_sleep(1)",))
+        if who == "one that computes":
+            busy.start()
         (silent,) = silent_jobs(engine)
         with transaction(engine) as connection:
             assert not free(connection, silent, lease_seconds=0.0)
-        busy.join()
+        if busy.ident is not None:
+            busy.join()
+
+
+def test_a_job_that_cant_be_reaped_keeps_no_other_waiting(engine: Engine, owner: Owner) -> None:
+    with transaction(engine) as connection:
+        book_job(connection)
+        other = claim(connection, "default", Slot("w", "h", 1, "cpu"), 6.0)
+    assert other is not None
+    fall_silent(engine, owner)
+    fall_silent(engine, Owner(other.job_key, 1, 6.0))
+    with transaction(engine) as connection:
+        # The first in line breaks a rule of the database when it is moved.
+        connection.execute(
+            text(
+                "UPDATE progress SET lease_until = lease_until - interval '1 min'"
+                " WHERE job_key = :key"
+            ),
+            {"key": owner.job_key},
+        )
+        connection.execute(
+            text(
+                "ALTER TABLE jobs ADD CONSTRAINT ck_broken"
+                f" CHECK (key <> {owner.job_key} OR state = 'running')"
+            )
+        )
+    now = [0.0]
+    reaper = Reaper(engine, LEASE_SECONDS, every_seconds=1, clock=lambda: now[0])
+    for at in (0.0, 1.0):
+        now[0] = at
+        reaper.look()
+    assert job_of(engine, owner.job_key).state == "running"
+    assert job_of(engine, other.job_key).state == "queued"
+
+
+def test_the_losses_of_a_job_that_ends_are_hashed_before_it_is_locked(
+    engine: Engine, owner: Owner
+) -> None:
+    write(engine, owner, Page(rows=make_rows(1, 5)))
+    with transaction(engine) as connection:
+        connection.execute(update(jobs).values(max_attempts=1))
+    fall_silent(engine, owner)
+    with transaction(engine) as connection:
+        hashed = hash_where_it_ends(connection, owner.job_key)
+    assert hashed is not None
+    assert hashed == Hashed(5, 0, hashlib.sha256(make_rows(1, 5)["loss"].tobytes()).hexdigest())
+    # A flush came in between, and renewed nothing that matters here: its row counts all the same.
+    write(engine, owner, Page(rows=make_rows(6, 1)))
+    fall_silent(engine, owner)
+    with transaction(engine) as connection:
+        ending = reap(connection, owner.job_key, attempt=1, hashed=hashed)
+    assert ending is not None
+    losses = make_rows(1, 6)["loss"].tobytes()
+    assert job_of(engine, owner.job_key).loss_sha256 == hashlib.sha256(losses).hexdigest()
+
+
+def test_an_attempt_that_was_found_silent_is_not_taken_for_the_one_after_it(
+    engine: Engine, owner: Owner
+) -> None:
+    fall_silent(engine, owner)
+    with transaction(engine) as connection:
+        assert reap(connection, owner.job_key, attempt=owner.attempt + 1) is None
+        assert reap(connection, owner.job_key, attempt=owner.attempt) is not None
 
 
 def test_who_has_lost_sight_of_the_database_reaps_only_after_a_lease(

@@ -6,16 +6,21 @@ import signal
 import time
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import Engine, select
 
-from foundation.settings import Settings
+from foundation.settings import DatabaseSettings, Settings
 from models.domain.lifecycle import Wish
 from models.tables import checkpoints
-from services.database import transaction
-from tests.bookings import attempts_of, events_of
-from tests.integration.supervised import attempt, gone, only_attempt, with_worker
+from services.database import make_engine, transaction
+from services.steering import resume
+from tests.bookings import attempts_of, events_of, job_of
+from tests.integration.supervised import SOON, attempt, gone, only_attempt, with_worker
 from tests.pretenders import BATCHES, make_rows
+from tests.severed import severed_way
 from tests.versions import on_newest_postgres
+from tests.waiting import wait_until
+from worker import supervisor
 from worker.forkserver import start_forkserver
 
 pytestmark = on_newest_postgres
@@ -108,3 +113,43 @@ def test_the_next_attempt_goes_on_from_the_checkpoint_that_is_booked(
         (1, cut.rows),
         (rewound.data["to"] + 1, 50),
     ]
+
+
+@pytest.mark.parametrize("end", ["killed", "cancelled"])
+def test_an_attempt_that_ends_the_job_while_it_loads_hashes_what_others_have_written(
+    engine: Engine, settings: Settings, end: str
+) -> None:
+    with attempt(engine, settings, "endless", pause_seconds=0.01, max_attempts=1) as first:
+        first.wait_for_rows(15)
+        first.wish(Wish.PAUSE)
+        paused = first.wait()
+    with transaction(engine) as connection:
+        assert resume(connection, first.claim.job_id) == "default"
+    with attempt(engine, settings, "deaf_at_load", again=first) as run:
+        if end == "killed":
+            os.kill(run.pid, signal.SIGKILL)
+        else:
+            run.wish(Wish.CANCEL)
+        job = run.wait()
+    assert (job.state, job.rows) == ({"killed": "failed"}.get(end, end), paused.rows)
+    losses = make_rows(1, paused.rows)["loss"].tobytes()
+    assert job.loss_sha256 == hashlib.sha256(losses).hexdigest()
+
+
+def test_rows_that_an_outage_has_heaped_up_are_written_in_several_flushes(
+    engine: Engine, settings: Settings, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "MOST_ROWS", 7)
+    with severed_way(database_url) as way:
+        theirs = make_engine(DatabaseSettings(url=SecretStr(way.url)), application_name="severed")
+        with attempt(theirs, settings, "steady", epochs=20, pause_seconds=0.01) as run:
+            wait_until(lambda: job_of(engine, run.key).rows >= 20, SOON, "rows")
+            way.shut()
+            shut_at = time.monotonic()
+            wait_until(lambda: time.monotonic() - shut_at > 1, 5, "an outage of a second")
+            way.open()
+            job = run.wait()
+        theirs.dispose()
+    assert (job.state, job.rows) == ("succeeded", 200)
+    losses = make_rows(1, 200)["loss"].tobytes()
+    assert job.loss_sha256 == hashlib.sha256(losses).hexdigest()

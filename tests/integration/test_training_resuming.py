@@ -139,7 +139,7 @@ def test_a_pause_while_it_loads_leaves_at_once(tmp_path: Path) -> None:
     assert book.told == []
 
 
-def test_a_stop_that_a_pause_cut_short_is_a_stop_where_it_goes_on(tmp_path: Path) -> None:
+def test_a_stop_that_a_pause_cut_short_is_one_where_it_is_still_wanted(tmp_path: Path) -> None:
     def stop_then_pause(book: Book) -> Wish | None:
         if not len(book.table):
             return None
@@ -148,15 +148,72 @@ def test_a_stop_that_a_pause_cut_short_is_a_stop_where_it_goes_on(tmp_path: Path
 
     cut = left_off(EVALUATED_LAST, tmp_path, stop_then_pause, Suspended)
     (newest,) = kept_in(cut)
-    ended, rest = train_spec(EVALUATED_LAST, tmp_path, attempt=2, checkpoints=(newest,))
-    assert (ended.stop_reason, ended.iterations) == ("stopped", newest.iteration)
+    ended, _ = train_spec(
+        EVALUATED_LAST, tmp_path, attempt=2, checkpoints=(newest,), wish=lambda _book: Wish.STOP
+    )
+    assert (ended.stop_reason, ended.iterations) == ("stopped", newest.iteration + 1)
+    # Where nobody wants it any more, as after a retry, it is forgotten.
+    ended, _ = train_spec(EVALUATED_LAST, tmp_path, attempt=3, checkpoints=(newest,))
+    assert (ended.stop_reason, ended.iterations) == ("epochs", 21)
+
+
+def test_a_rule_that_a_pause_cut_short_is_obeyed_where_it_goes_on(tmp_path: Path) -> None:
+    spec = EVALUATED_LAST | {"stop": {"max_iterations": 5}}
+
+    def pause_in_the_last_evaluation(book: Book) -> Wish | None:
+        return Wish.PAUSE if "evaluate" in [name for name, _, _ in book.all("phase")] else None
+
+    cut = left_off(spec, tmp_path, pause_in_the_last_evaluation, Suspended)
+    (newest,) = kept_in(cut)
+    ended, rest = train_spec(spec, tmp_path, attempt=2, checkpoints=(newest,))
+    assert (ended.stop_reason, ended.iterations, newest.iteration) == ("max_iterations", 5, 5)
     assert len(rest.table) == 0
-    assert [epoch["last_iteration"] for epoch in rest.epochs] == [newest.iteration]
+    assert [epoch["last_iteration"] for epoch in rest.epochs] == [5]
+
+
+def test_a_pause_after_an_epochs_end_keeps_what_was_measured_there(tmp_path: Path) -> None:
+    """The checkpoint of the pause before was written before that epoch was evaluated."""
+
+    def pause_at_the_first_epochs_end(book: Book) -> Wish | None:
+        phases = book.all("phase")
+        return Wish.PAUSE if phases and phases[-1] == ("evaluate", 1, 7) else None
+
+    cut = left_off(EVALUATED_LAST, tmp_path, pause_at_the_first_epochs_end, Suspended)
+    (first,) = kept_in(cut)
+    again = Book()
+    with pytest.raises(Suspended):
+        train_spec(
+            EVALUATED_LAST,
+            tmp_path,
+            attempt=2,
+            checkpoints=(first,),
+            book=again,
+            wish=lambda book: Wish.PAUSE if book.epochs else None,
+        )
+    (second,) = kept_in(again)
+    assert (second.iteration, len(again.epochs), len(again.table)) == (7, 1, 0)
+    _, rest = train_spec(EVALUATED_LAST, tmp_path, attempt=3, checkpoints=(second, first))
+    assert rest.all("resumed") == [Resumed(7, 1, like=True)]
+
+
+def test_half_precision_goes_on_with_its_loss_scale(tmp_path: Path) -> None:
+    spec = RICH | {"precision": "fp16", "checkpoint": {"every_seconds": 1000}}
+    ended, whole = train_spec(spec, tmp_path / "whole")
+    cut = left_off(
+        spec,
+        tmp_path / "cut",
+        lambda book: Wish.PAUSE if len(book.table) > 50 else None,
+        Suspended,
+    )
+    (newest,) = kept_in(cut)
+    assert read_checkpoint(newest)["scaler"]["_growth_tracker"] > 0
+    rest = go_on_elsewhere(spec, tmp_path / "cut", (newest,))
+    assert_it_is_the_rest_of(whole, ended, rest, newest.iteration)
 
 
 def test_a_checkpoint_is_told_after_the_rows_up_to_it(tmp_path: Path) -> None:
     """Checkpoints come more often than rows are delivered: each brings those that are due."""
-    _, book = train_spec(RICH, tmp_path)
+    _, book = train_spec(RICH | {"epochs": 12}, tmp_path)
     delivered, checkpoints = 0, 0
     for kind, what in book.told:
         if kind == "rows":
@@ -164,7 +221,7 @@ def test_a_checkpoint_is_told_after_the_rows_up_to_it(tmp_path: Path) -> None:
         elif kind == "checkpoint":
             checkpoints += 1
             assert what["iteration"] == delivered
-    assert checkpoints > 3
+    assert checkpoints > 1
 
 
 def spoil(checkpoint: Kept) -> None:
@@ -215,13 +272,13 @@ def test_a_checkpoint_that_is_not_the_booked_file_is_refused(tmp_path: Path) -> 
     torch.save({"format": 99}, file)
     sha256 = files.Store(str(tmp_path), 1).write("copy", file.read_bytes()).sha256
     with pytest.raises(CheckpointCorrupt, match="sha256"):
-        read_checkpoint(Kept(1, str(file), "0" * 64), torch.device("cpu"))
+        read_checkpoint(Kept(1, str(file), "0" * 64))
     with pytest.raises(CheckpointCorrupt, match="format is 99"):
-        read_checkpoint(Kept(1, str(file), sha256), torch.device("cpu"))
+        read_checkpoint(Kept(1, str(file), sha256))
     file.write_bytes(b"no checkpoint at all")
     sha256 = files.Store(str(tmp_path), 1).write("copy", file.read_bytes()).sha256
     with pytest.raises(CheckpointCorrupt):
-        read_checkpoint(Kept(1, str(file), sha256), torch.device("cpu"))
+        read_checkpoint(Kept(1, str(file), sha256))
 
 
 def test_another_kind_of_machine_is_told_and_remembered(tmp_path: Path) -> None:

@@ -16,8 +16,6 @@ NOTHING = Evidence(
     exit_code=0,
     ended_for=None,
     wanted=None,
-    shutting_down=False,
-    loss_sha256="l",
 )
 ENDED = Delivery(Kind.ENDED, {"stop_reason": "patience", "weights_sha256": "w"})
 CANCELLED = Delivery(
@@ -28,11 +26,11 @@ CANCELLED = Delivery(
 def test_a_training_that_says_that_it_is_done_has_succeeded() -> None:
     ending = judge(dataclasses.replace(NOTHING, last_words=ENDED))
     assert (ending.outcome, ending.stop_reason) == (Outcome.SUCCEEDED, StopReason.PATIENCE)
-    assert (ending.loss_sha256, ending.weights_sha256, ending.exit_code) == ("l", "w", 0)
+    assert (ending.weights_sha256, ending.exit_code) == ("w", 0)
 
 
 def test_a_success_stands_even_where_the_worker_leaves() -> None:
-    evidence = dataclasses.replace(NOTHING, last_words=ENDED, shutting_down=True)
+    evidence = dataclasses.replace(NOTHING, last_words=ENDED)
     assert judge(evidence).outcome is Outcome.SUCCEEDED
 
 
@@ -49,47 +47,40 @@ def test_a_failure_carries_the_trainers_own_words() -> None:
 def test_a_cancel_is_one_only_where_somebody_wanted_it() -> None:
     wanted = dataclasses.replace(NOTHING, last_words=CANCELLED, wanted=Wish.CANCEL)
     assert judge(wanted).stop_reason is StopReason.CANCELLED
-    leaving = dataclasses.replace(NOTHING, last_words=CANCELLED, shutting_down=True)
+    leaving = dataclasses.replace(NOTHING, last_words=CANCELLED)
     assert (judge(leaving).outcome, judge(leaving).stop_reason) == (Outcome.PREEMPTED, None)
 
 
 @pytest.mark.parametrize(
-    ("why", "exit_code", "shutting_down", "outcome", "reason"),
+    ("why", "exit_code", "outcome", "reason"),
     [
-        (Why.CANCEL, -9, False, Outcome.CANCELLED, StopReason.CANCELLED),
-        (Why.CANCEL, -9, True, Outcome.CANCELLED, StopReason.CANCELLED),
-        (Why.SHUTDOWN, -9, True, Outcome.PREEMPTED, None),
-        (None, -9, True, Outcome.PREEMPTED, None),
-        (Why.STALLED, -9, False, Outcome.STALLED, None),
-        (Why.BROKEN, -9, False, Outcome.ERROR, StopReason.ERROR),
-        (None, -9, False, Outcome.KILLED, None),
-        (None, -signal.SIGSEGV, False, Outcome.ERROR, None),
-        (None, 0, False, Outcome.ERROR, None),
-        (None, SILENCE_EXIT_CODE, False, Outcome.LOST, None),
-        (None, None, False, Outcome.ERROR, None),
+        (Why.CANCEL, -9, Outcome.CANCELLED, StopReason.CANCELLED),
+        (Why.SHUTDOWN, -9, Outcome.PREEMPTED, None),
+        (Why.STALLED, -9, Outcome.STALLED, None),
+        (Why.BROKEN, -9, Outcome.ERROR, StopReason.ERROR),
+        (None, -9, Outcome.KILLED, None),
+        (None, -signal.SIGSEGV, Outcome.ERROR, None),
+        (None, 0, Outcome.ERROR, None),
+        (None, SILENCE_EXIT_CODE, Outcome.LOST, None),
+        (None, None, Outcome.ERROR, None),
     ],
 )
 def test_a_trainer_that_went_without_a_word(
     why: Why | None,
     exit_code: int | None,
-    shutting_down: bool,  # noqa: FBT001 - a row of the table
     outcome: Outcome,
     reason: StopReason | None,
 ) -> None:
-    ending = judge(
-        dataclasses.replace(
-            NOTHING, ended_for=why, exit_code=exit_code, shutting_down=shutting_down
-        )
-    )
+    ending = judge(dataclasses.replace(NOTHING, ended_for=why, exit_code=exit_code))
     assert (ending.outcome, ending.stop_reason) == (outcome, reason)
     assert (ending.error is None) == (outcome in {Outcome.CANCELLED, Outcome.PREEMPTED})
 
 
 def test_a_trainer_that_left_off_is_paused_only_where_somebody_wanted_it() -> None:
     left = Delivery(Kind.FAILED, {"outcome": "preempted", "stop_reason": None, "error": {}})
-    wanted = dataclasses.replace(NOTHING, last_words=left, wanted=Wish.PAUSE, shutting_down=True)
+    wanted = dataclasses.replace(NOTHING, last_words=left, wanted=Wish.PAUSE)
     assert (judge(wanted).outcome, judge(wanted).stop_reason) == (Outcome.PAUSED, None)
-    leaving = dataclasses.replace(NOTHING, last_words=left, shutting_down=True)
+    leaving = dataclasses.replace(NOTHING, last_words=left)
     assert (judge(leaving).outcome, judge(leaving).stop_reason) == (Outcome.PREEMPTED, None)
 
 
@@ -115,9 +106,9 @@ def test_a_signal_is_told_apart_from_an_exit_code() -> None:
     assert (left.exit_code, left.signal) == (3, None)
 
 
-def test_what_the_book_refuses_leaves_the_hash_to_the_book() -> None:
+def test_what_the_book_refuses_is_the_jobs_error() -> None:
     ending = refused(ValueError("no"), exit_code=None)
-    assert (ending.outcome, ending.loss_sha256) == (Outcome.ERROR, None)
+    assert ending.outcome is Outcome.ERROR
     assert ending.error == {"type": "ValueError", "message": "no", "traceback": None}
     assert ending.stop_reason is StopReason.ERROR
     assert refused(OSError("no fork"), None, started=False).stop_reason is None

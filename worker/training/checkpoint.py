@@ -79,7 +79,7 @@ def load_newest(
     """
     for checkpoint in checkpoints:
         try:
-            kept = read_checkpoint(checkpoint, device)
+            kept = read_checkpoint(checkpoint)
         except CheckpointCorrupt as corrupt:
             unusable(checkpoint, str(corrupt))
         except StoreFailed as failure:
@@ -100,12 +100,16 @@ def _put_back(kept: dict[str, Any], resumable: Resumable, device: torch.device) 
         resumable.precision.scaler.load_state_dict(kept["scaler"])
     restore_random_states(kept["random"], device)
     resumable.state = LoopState.from_plain(kept["state"])
-    resumable.epoch_start = kept["epoch_start"]
-    resumable.best = kept["best"]
+    resumable.epoch_start = [weight.to(device) for weight in kept["epoch_start"]]
+    best: dict[str, Tensor] | None = kept["best"]
+    resumable.best = best and {name: weight.to(device) for name, weight in best.items()}
 
 
-def read_checkpoint(checkpoint: Kept, device: torch.device) -> dict[str, Any]:
-    """Return what `save_checkpoint` wrote, its tensors on `device`.
+def read_checkpoint(checkpoint: Kept) -> dict[str, Any]:
+    """Return what `save_checkpoint` wrote, its tensors on the CPU.
+
+    From there each part is moved as it must be: an optimizer's step counters stay on the CPU,
+    where reading them costs no synchronisation.
 
     Raises:
         StoreFailed: it cannot be read.
@@ -117,7 +121,7 @@ def read_checkpoint(checkpoint: Kept, device: torch.device) -> dict[str, Any]:
         raise CheckpointCorrupt(uri, "its sha256 is not the one that was booked")
     try:
         kept: dict[str, Any] = torch.load(
-            io.BytesIO(content), map_location=device, weights_only=True
+            io.BytesIO(content), map_location="cpu", weights_only=True
         )
     except (RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as failure:
         # It is the file that was booked: another release of torch wrote it in another way.

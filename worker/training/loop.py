@@ -8,7 +8,7 @@ from torch import Tensor
 
 from foundation.faults import Moment, reach
 from models.domain.checkpoints import Kept, Resumed
-from models.domain.lifecycle import Phase, Wish
+from models.domain.lifecycle import Phase, StopReason, Wish
 from worker.training.buffer import ScalarBuffer
 from worker.training.checkpoint import Resumable, load_newest, save_checkpoint
 from worker.training.environment import kind_of
@@ -60,7 +60,7 @@ class Loop:
             source=network_source(parts.placed, parts.data, parts.spec["dataset"]["resize"]),
             kind=kind_of(parts.environment),
         )
-        self._saved_at = 0
+        self._saved_at = (0, 1)
         self._warned_of_store = False
         self.last_test: Measured | None = None
         self._checkpoint_due = self._checkpoint_time()
@@ -83,7 +83,7 @@ class Loop:
         self._sink.resumed(Resumed(state.iteration, state.epoch - 1, not state.mixed))
         if state.iteration:
             self._sink.summary(summary(self._parts, state, final=False))
-        self._saved_at = self._pulse.iteration = state.iteration
+        self._saved_at, self._pulse.iteration = (state.iteration, state.epoch), state.iteration
         self._parts.network.train()
         self._open_epoch()
 
@@ -98,7 +98,10 @@ class Loop:
         try:
             end.measure()
         except Suspended:
-            # What was judged by now is judged again, of the same state, where it goes on.
+            # What was judged by now is judged again, of the same state, where it goes on. A stop
+            # that is still wanted there is told there.
+            if before.ending is StopReason.STOPPED:
+                before.ending = None
             self.kept.state = before
             self._save()
             raise
@@ -146,7 +149,8 @@ class Loop:
         self._recorder.deliver(state)
         self._pulse.enter(Phase.SAVE, state.epoch, state.batch)
         weight_norm = norm(self._parts.parameters())
-        if state.iteration == self._saved_at or (self._fails and weight_norm - weight_norm != 0):
+        here = (state.iteration, state.epoch)
+        if here == self._saved_at or (self._fails and weight_norm - weight_norm != 0):
             return
         try:
             stored = save_checkpoint(self.store, self.kept, self._parts.device)
@@ -156,7 +160,7 @@ class Loop:
         reach(Moment.CHECKPOINT_WRITTEN)
         facts = {"uri": stored.uri, "sha256": stored.sha256, "bytes": stored.bytes}
         self._sink.checkpoint({"iteration": state.iteration, **facts})
-        self._saved_at, self._warned_of_store = state.iteration, False
+        self._saved_at, self._warned_of_store = here, False
 
     def _warn_of_store(self, failure: StoreFailed) -> None:
         """Once, until a checkpoint succeeds again: a disk stays full for many checkpoints."""
