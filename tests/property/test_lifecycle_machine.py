@@ -134,7 +134,8 @@ class Lifecycle(RuleBasedStateMachine):
     @rule(owner=former, count=st.integers(0, 3))
     def write_after_the_end(self, owner: Owner, count: int) -> None:
         job = self.known.get(owner.job_key)
-        if job is not None and job.silent and job.attempts == owner.attempt:
+        if job is not None and job.state is State.RUNNING and job.attempts == owner.attempt:
+            # It was only silent, or has come back: it still owns the job.
             return
         rows = make_rows(1, count) if count else None
         with pytest.raises(FenceLost):
