@@ -1,7 +1,9 @@
 """Files of a job: written whole or not at all, named by attempt, told by their hash."""
 
+import contextlib
 import hashlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,19 +39,17 @@ class Store:
         object store puts an object whole by itself.
 
         Raises:
-            StoreFailed: names the place and what the file system said.
+            StoreFailed: names the place and what the store said.
 
         """
         uri = f"{self.artifacts_url.rstrip('/')}/attempt-{self.attempt}/{name}"
         local = _local_path(uri)
-        try:
+        with _answering(uri):
             if local is None:
                 with fsspec.open(uri, "wb") as file:
                     file.write(content)
             else:
                 _write_local(local, content)
-        except OSError as failure:
-            raise StoreFailed(uri, str(failure)) from failure
         return Stored(str(local or uri), hashlib.sha256(content).hexdigest(), len(content))
 
 
@@ -60,13 +60,33 @@ def read(uri: str) -> bytes:
         StoreFailed: it is not there or cannot be read.
 
     """
-    try:
-        with fsspec.open(uri, "rb") as file:
-            content: bytes = file.read()
-    except OSError as failure:
-        missing = isinstance(failure, FileNotFoundError)
-        raise StoreFailed(uri, str(failure), missing=missing) from failure
+    with _answering(uri):
+        try:
+            with fsspec.open(uri, "rb") as file:
+                content: bytes = file.read()
+        except FileNotFoundError as failure:
+            raise StoreFailed(uri, str(failure), missing=True) from failure
     return content
+
+
+@contextlib.contextmanager
+def _answering(uri: str) -> Iterator[None]:
+    """Give whatever a store raises as StoreFailed.
+
+    To fsspec errors are the back end's: botocore's, for one, are no OSErrors. A local path has
+    no errors of its own, so anything else there is a mistake of ours. Want of memory is this
+    host's.
+    """
+    try:
+        yield
+    except (StoreFailed, MemoryError):
+        raise
+    except OSError as failure:
+        raise StoreFailed(uri, str(failure)) from failure
+    except Exception as failure:
+        if _local_path(uri) is not None:
+            raise
+        raise StoreFailed(uri, f"{type(failure).__name__}: {failure}") from failure
 
 
 def _local_path(uri: str) -> Path | None:
