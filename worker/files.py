@@ -7,14 +7,17 @@ from foundation.logging import get_logger
 log = get_logger("worker")
 
 
-def remove(uri: str) -> None:
-    """Delete a file, local or on an object store; one that is gone already is fine.
+def remove(uri: str, *, recursive: bool = False) -> None:
+    """Delete a file, or a folder, local or on an object store; what is gone already is fine.
 
-    A failure costs room, not truth: the book doesn't name the file, so it is logged and left.
+    A failure costs room, not truth: the book doesn't name it, so it is logged and left.
     """
     try:
         store, path = fsspec.core.url_to_fs(uri)
-        store.rm_file(path)
+        if recursive:
+            store.rm(path, recursive=True)
+        else:
+            store.rm_file(path)
     except FileNotFoundError:
         return
     except Exception as error:  # noqa: BLE001 - every store has errors of its own

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, update
 
-from models.tables import attempts
+from models.tables import artifacts, attempts, checkpoints
 from services.database import transaction
 from tests.chaos.book import read_book
 from tests.chaos.invariants import Bounds, violations_of
@@ -131,6 +131,25 @@ def test_a_file_that_has_lost_a_byte_is_named(engine: Engine, tmp_path: Path) ->
     path.write_bytes(path.read_bytes()[:-1])
     (text,) = _texts(engine, job_id, {})
     assert text.startswith(f"{path} is not as booked")
+
+
+def test_what_was_salvaged_lies_in_a_folder_of_its_own(engine: Engine, tmp_path: Path) -> None:
+    job_id = book_disturbed(engine, tmp_path)
+    book = read_book(engine, job_id)
+    weights = Path(book.artifacts["weights.safetensors"].uri)
+    own = weights.parents[1] / f"salvaged-{'5' * 32}"
+    own.mkdir()
+    weights.parent.rename(own / weights.parent.name)
+    moved = own / weights.parent.name / weights.name
+    with transaction(engine) as connection:
+        connection.execute(update(artifacts).values(uri=str(moved)))
+    texts = _texts(engine, job_id, {})
+    # The checkpoints of that attempt went with it, and the book does not know.
+    assert not any("in the wrong place" in text or str(moved) in text for text in texts)
+    checkpoint = moved.with_name(Path(book.checkpoints[-1].uri).name)
+    with transaction(engine) as connection:
+        connection.execute(update(checkpoints).values(uri=str(checkpoint)))
+    assert any("in the wrong place" in text for text in _texts(engine, job_id, {}))
 
 
 def test_a_running_job_whose_lease_is_long_over_is_named(engine: Engine, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from models.domain.checkpoints import Kept
 from models.domain.lifecycle import StopReason, Wish
 from tests.trainings import SMALL, Book, Wants, make_request, train_spec
-from worker.training.errors import Cancelled, CheckpointCorrupt, StoreFailed
+from worker.training.errors import Cancelled, CheckpointCorrupt, CheckpointMissing, StoreFailed
 from worker.training.salvaging import salvage
 from worker.training.sink import Ended
 
@@ -68,6 +68,9 @@ def test_a_checkpoint_that_is_not_the_booked_one_gives_nothing(tmp_path: Path) -
     file.write_bytes(file.read_bytes()[:-1] + b"!")
     with pytest.raises(CheckpointCorrupt, match="sha256"):
         salvaged(tmp_path, checkpoint["uri"], checkpoint["sha256"])
-    with pytest.raises(StoreFailed):
+    with pytest.raises(CheckpointMissing, match=r"\.gone"):
         salvaged(tmp_path, f"{file}.gone", checkpoint["sha256"])
+    # A folder where the file should be: that tells nothing of the checkpoint.
+    with pytest.raises(StoreFailed):
+        salvaged(tmp_path, str(file.parent), checkpoint["sha256"])
     assert not list(tmp_path.rglob("*.safetensors"))

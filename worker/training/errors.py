@@ -9,7 +9,8 @@
     ├── DatasetMissing      neither the file nor the network to fetch it
     ├── DatasetCorrupt      a file is not what it should be
     ├── StoreFailed         a checkpoint or an artifact could not be written or read
-    └── CheckpointCorrupt   a checkpoint is not the file that was booked
+    ├── CheckpointCorrupt   a checkpoint is not the file that was booked
+    └── CheckpointMissing   its store answers, and the file is gone; told by a salvage alone
 
 `retryable` says whether another attempt, on this worker or another, may do better.
 """
@@ -93,3 +94,11 @@ class CheckpointCorrupt(TrainingError):
     def __init__(self, uri: str, detail: str) -> None:
         self.uri, self.detail = uri, detail
         super().__init__(f"checkpoint {uri}: {detail}")
+
+
+class CheckpointMissing(TrainingError):
+    """A salvage has no other word for it; training takes the checkpoint before."""
+
+    def __init__(self, uri: str, detail: str) -> None:
+        self.uri, self.detail = uri, detail
+        super().__init__(f"checkpoint {uri} is gone: {detail}")
