@@ -114,7 +114,11 @@ def test_one_whose_answer_is_lost_is_told_what_psycopg_tells(
 def test_a_crash_ends_the_postgres_of_the_home_before_it_goes_on(
     tmp_path: Path, control: Control
 ) -> None:
-    code = "import signal; print('ready', flush=True); signal.pause()"
+    # Who is started in the background may have been told to ignore the signal.
+    code = (
+        "import signal; signal.signal(signal.SIGQUIT, signal.SIG_DFL);"
+        "print('ready', flush=True); signal.pause()"
+    )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as server:
         assert server.stdout is not None
         server.stdout.readline()
