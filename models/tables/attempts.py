@@ -14,8 +14,8 @@ attempts = Table(
     Column("worker", Text, nullable=False),
     Column("host", Text, nullable=False),
     Column("slot", Integer, nullable=False),
-    # The trainer's process, and the database session that writes for it: where a stopped
-    # worker holds the job's row locked, the reaper ends that session.
+    # The trainer's process, and the database session that writes for it, for whoever looks into
+    # pg_stat_activity. The reaper knows a session that holds a job by the row that it holds.
     Column("pid", Integer),
     Column("backend_pid", Integer),
     Column("backend_start", Moment),
