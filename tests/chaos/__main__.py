@@ -20,6 +20,10 @@ EPOCHS = 24
 
 def main() -> int:
     options = _options()
+    # Who is started in the background ignores both, and so would all that it starts, until they
+    # have handlers of their own: a PostgreSQL that is just starting would not hear SIGQUIT.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     # As after Ctrl-C: whatever was started is ended.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     chance = random.Random(options.seed)  # noqa: S311 - a seed that can be given again
