@@ -33,6 +33,11 @@ except redis.RedisError as refusal:
 """
 
 
+def _as_a_word(text: str) -> str:
+    before = r"(?<!\w)" if text[0].isalnum() else ""
+    return f"{before}{re.escape(text)}(?!\\w)"
+
+
 class VariableMissing(Exception):
     """A `${NAME:?why}` has no value."""
 
@@ -81,15 +86,18 @@ def seconds(duration: str) -> float:
 
 
 class Translation:
-    """What Docker would provide: replaced wherever the file's text names it."""
+    """What Docker would provide: replaced wherever the file's text names it.
+
+    In one pass and as whole words only: a password, which is drawn by lot, may hold a port's
+    digits, and so may the port that stands for another.
+    """
 
     def __init__(self, programs: Path, replaced: Mapping[str, str]) -> None:
         self.programs, self.replaced = programs, replaced
+        self._named = re.compile("|".join(_as_a_word(ours) for ours in replaced))
 
     def text(self, text: str) -> str:
-        for ours, here in self.replaced.items():
-            text = text.replace(ours, here)
-        return text
+        return self._named.sub(lambda match: self.replaced[match[0]], text)
 
     def environment(self, service: Mapping[str, Any]) -> dict[str, str]:
         clean = {name: value for name, value in os.environ.items() if "GRADBOOK" not in name}

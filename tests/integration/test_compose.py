@@ -64,6 +64,15 @@ def test_variables_are_read_by_composes_rules() -> None:
     assert interpolate("${A:-x} ${A-x} ${B} $$C", {"A": "", "B": "b"}) == "x  b $C"
 
 
+def test_what_docker_would_provide_is_put_in_whole_words_and_once() -> None:
+    translation = Translation(
+        Path(), {"@postgres:5432": "@here:28000", "5432": "28000", "8000": "1"}
+    )
+    url = "postgresql://gradbook:a5432b8000@postgres:5432/gradbook"
+    assert translation.text(url) == "postgresql://gradbook:a5432b8000@here:28000/gradbook"
+    assert translation.text("-p 5432, http://x:8000/readyz") == "-p 28000, http://x:1/readyz"
+
+
 @pytest.mark.parametrize("name", OURS)
 def test_our_services_have_an_init_that_reaps(name: str) -> None:
     assert SERVICES[name]["init"] is True
