@@ -7,7 +7,7 @@ there are connections, on the event loop, and then finds a connection free.
 """
 
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
 
 import anyio
@@ -78,18 +78,34 @@ class Connections:
         try:
             yield connection
         except BaseException as error:
-            with anyio.CancelScope(shield=True):
-                await self._in_exit(context, error)
+            await self._in_exit(context, error)
             raise
         else:
-            with anyio.CancelScope(shield=True):
-                await self._in_exit(context, None)
+            await self._in_exit(context, None)
 
     async def _in_exit(
         self, context: AbstractContextManager[Connection], error: BaseException | None
     ) -> None:
         kind, trace = (type(error), error.__traceback__) if error else (None, None)
-        await anyio.to_thread.run_sync(context.__exit__, kind, error, trace, limiter=self._exits)
+        await _surely(lambda: context.__exit__(kind, error, trace), self._exits)
+
+
+async def _surely(act: Callable[[], object], limiter: anyio.CapacityLimiter | None = None) -> None:
+    """Do it in a thread, whatever becomes of the one who waits for it."""
+    begun = threading.Lock()
+
+    def once() -> None:
+        if begun.acquire(blocking=False):
+            act()
+
+    try:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(once, limiter=limiter)
+    except anyio.get_cancelled_exc_class():
+        # A task of a loop that ends is cancelled in spite of the shield, and what no thread has
+        # begun by then none will begin.
+        once()
+        raise
 
 
 class _Opening:
@@ -127,5 +143,4 @@ class _Opening:
             self._given_up = True
             in_time = self._connection is not None
         if in_time:
-            with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(self._context.__exit__, None, None, None)
+            await _surely(lambda: self._context.__exit__(None, None, None))

@@ -14,7 +14,7 @@ from foundation.logging import get_logger
 from foundation.settings import Settings
 from migrations.run import SchemaBehind, check_schema, current_revision
 from models.schemas.catalogue import Readiness
-from services.database import make_engine, snapshot
+from services.database import close_engine, make_engine, snapshot
 from services.workers_view import count_workers
 
 log = get_logger("api")
@@ -59,7 +59,7 @@ class Health:
         return found is not None and not found.behind, readiness
 
     def close(self) -> None:
-        self._engine.dispose()
+        close_engine(self._engine)
 
     async def _ask_database(self) -> "_Found | None":
         try:

@@ -12,11 +12,12 @@ from uuid import UUID
 from fastapi.concurrency import run_in_threadpool
 from sqlalchemy import exc as database_errors
 
-from api.connections import Connections, Overloaded
+from api.connections import Connections, DatabaseSilent, Overloaded
 from api.leaving import Leaving
 from services.standing import Standing, standings
 
 LOOK_SECONDS = 0.2
+CLOSE_SECONDS = 1.0
 
 
 class _Waiter(NamedTuple):
@@ -59,13 +60,18 @@ class Lookout:
         finally:
             self._waiters.discard(waiter)
 
+    async def close(self) -> None:
+        """Await the end of a look that is under way; call it once the process is told to leave."""
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=CLOSE_SECONDS)
+
     async def _look_on(self) -> None:
         while self._waiters:
             if await self._leaving.within(LOOK_SECONDS):
                 _tell(self._waiters)
                 return
             # Away or crowded: those who wait go on waiting until their own time is over.
-            with contextlib.suppress(database_errors.SQLAlchemyError, Overloaded):
+            with contextlib.suppress(database_errors.SQLAlchemyError, DatabaseSilent, Overloaded):
                 await self._look()
 
     async def _look(self) -> None:

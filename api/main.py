@@ -22,7 +22,7 @@ from foundation.logging import configure_logging, get_logger
 from foundation.settings import Settings
 from migrations.run import check_schema
 from services.broker import make_celery, ticket
-from services.database import make_engine
+from services.database import close_engine, make_engine
 
 log = get_logger("api")
 
@@ -42,9 +42,13 @@ def create_app(settings: Settings) -> FastAPI:
         app.state.parts = parts
         with hearing_signals(parts.leaving):
             yield
+        # Heard by now where a signal said so.
+        parts.leaving.begin()
+        await parts.lookout.close()
         parts.tickets.stop()
-        parts.engine.dispose()
-        parts.streams.engine.dispose()
+        # A request that was cut off may hold a connection still.
+        close_engine(parts.engine)
+        close_engine(parts.streams.engine)
         parts.health.close()
 
     app = FastAPI(

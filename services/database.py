@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Connection, Engine, create_engine, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from foundation.settings import DatabaseSettings
 from services.jsonb import write_json
@@ -74,6 +75,20 @@ def make_engine(
             "options": options,
         },
     )
+
+
+def close_engine(engine: Engine) -> None:
+    """Close its connections, those that threads still hold too: as each is given back.
+
+    `Engine.dispose` alone closes what lies in the pool now, and forgets the pool: what comes back
+    later stays open until it is collected.
+    """
+    event.listen(engine, "checkin", _close)
+    engine.dispose()
+
+
+def _close(_: object, entry: ConnectionPoolEntry) -> None:
+    entry.close()
 
 
 @contextmanager
