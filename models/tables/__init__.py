@@ -7,6 +7,7 @@ from models.tables.idempotency import idempotency_keys
 from models.tables.jobs import jobs, progress, summaries
 from models.tables.metadata import metadata
 from models.tables.readings import epochs, iterations, layer_readings
+from models.tables.rollups import rollups, series_rollups
 from models.tables.workers import workers
 
 __all__ = [
@@ -22,6 +23,8 @@ __all__ = [
     "logs",
     "metadata",
     "progress",
+    "rollups",
+    "series_rollups",
     "summaries",
     "workers",
 ]
