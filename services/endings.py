@@ -22,7 +22,8 @@ from models.tables import attempts, jobs, progress
 from services.closing import close_book, loss_sha256, reached
 from services.jsonb import storable
 from services.lifecycle import lock_job, move
-from services.recording import Answer, Owner, Page, flush
+from services.pages import Page
+from services.recording import Answer, Owner, flush
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from services.claims import Claim, Slot, claim
 from services.database import transaction
 from services.endings import Ending, end_attempt
 from services.fleet import Worker, heartbeat
-from services.recording import Answer, Owner, Page, flush
+from services.pages import Page
+from services.recording import Answer, Owner, flush
 
 Json = dict[str, Any]
 

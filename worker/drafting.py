@@ -10,7 +10,7 @@ from models.domain.checkpoints import Resumed
 from models.domain.lifecycle import Phase
 from models.rows import Rows
 from services.lifecycle import Happening
-from services.recording import LayerReading, LogLine, Page
+from services.pages import LayerReading, LogLine, Page
 from worker.wire import Delivery, Kind
 
 PACE_SECONDS = 10.0

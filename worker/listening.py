@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection, wait
 
 from foundation.logging import get_logger
 from models.domain.lifecycle import Wish
-from services.recording import LogLine
+from services.pages import LogLine
 from worker.loglines import LineReader
 from worker.shutdown import Shutdown
 from worker.trainer import Trainer

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from services.recording import LogLine
+from services.pages import LogLine
 
 MOST_CHARACTERS = 4_000
 LINES_A_SECOND = 200

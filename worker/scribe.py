@@ -11,7 +11,8 @@ from foundation.logging import get_logger
 from services.copying import copy_losses
 from services.endings import Ending, end_attempt
 from services.lifecycle import Happening
-from services.recording import Answer, Owner, Page, committed, flush
+from services.pages import Page
+from services.recording import Answer, Owner, committed, flush
 from worker.files import remove
 from worker.line import OUTAGES, Line
 from worker.shutdown import Shutdown

@@ -10,7 +10,8 @@ from models.domain.errors import FenceLost
 from models.domain.lifecycle import LEFT_OFF, Wish
 from services.claims import Claim
 from services.endings import Ending
-from services.recording import Answer, Owner, Page, cut
+from services.pages import Page, cut
+from services.recording import Answer, Owner
 from worker.child import Orders
 from worker.drafting import Pace, draft
 from worker.line import Line

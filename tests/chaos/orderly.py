@@ -12,7 +12,8 @@ from models.domain.lifecycle import Outcome, StopReason
 from services.claims import Slot, claim
 from services.database import transaction
 from services.endings import Ending, end_attempt
-from services.recording import LayerReading, Owner, Page, flush
+from services.pages import LayerReading, Page
+from services.recording import Owner, flush
 from services.submission import draft_job, submit
 from tests.pretenders import BATCHES, epoch_of, make_rows, reading
 

@@ -10,7 +10,8 @@ from sqlalchemy import Engine
 from foundation.settings import Settings
 from models.domain.checkpoints import Resumed
 from services.database import transaction
-from services.recording import Owner, Page, flush
+from services.pages import Page
+from services.recording import Owner, flush
 from tests.chaos.orderly import book_disturbed, take, write_epoch
 from tests.chaos.watcher import Watcher
 from tests.serving import serving

@@ -4,7 +4,8 @@ from sqlalchemy import Connection, Engine, func, select
 
 from models.tables import iterations
 from services.database import transaction
-from services.recording import Answer, LayerReading, Owner, Page, flush
+from services.pages import LayerReading, Page
+from services.recording import Answer, Owner, flush
 from tests.pretenders import BATCHES, epoch_of, make_rows, reading
 
 LEASE_SECONDS = 6.0

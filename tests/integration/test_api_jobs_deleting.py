@@ -11,7 +11,7 @@ from foundation.ids import new_id
 from foundation.settings import Settings
 from models.tables import metadata
 from services.database import transaction
-from services.recording import LayerReading, LogLine, Page
+from services.pages import LayerReading, LogLine, Page
 from services.submission import draft_job
 from services.submission import submit as submit_drafts
 from tests.submitted import Crew, Json, events_of, get, spec_of, submit

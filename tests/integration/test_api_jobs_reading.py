@@ -13,7 +13,7 @@ from api.main import create_app
 from foundation.settings import Settings
 from models.domain.lifecycle import Outcome, Phase, StopReason
 from services.database import transaction
-from services.recording import Page
+from services.pages import Page
 from tests.serving import serving
 from tests.submitted import Crew, get, submit
 from tests.waiting import wait_until

@@ -15,7 +15,8 @@ from services.claims import Claim, Slot, claim, fitting, more_wait
 from services.database import transaction
 from services.endings import Ending, end_attempt
 from services.lifecycle import MoveUnknown, move
-from services.recording import Owner, Page
+from services.pages import Page
+from services.recording import Owner
 from tests.bookings import attempts_of, book_job, events_of, job_of
 
 T = TypeVar("T")

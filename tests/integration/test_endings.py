@@ -14,7 +14,8 @@ from services.claims import Slot, claim
 from services.closing import loss_sha256
 from services.database import transaction
 from services.endings import Ending, end_attempt
-from services.recording import Answer, Owner, Page
+from services.pages import Page
+from services.recording import Answer, Owner
 from tests.bookings import attempts_of, events_of, job_of
 from tests.integration.owned import LEASE_SECONDS, fill, write
 from tests.pretenders import make_rows

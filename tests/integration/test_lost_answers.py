@@ -15,8 +15,9 @@ from models.domain.lifecycle import Outcome, StopReason
 from services.claims import Slot, claim
 from services.database import make_engine, transaction
 from services.endings import Ending, end_attempt
+from services.pages import Page
 from services.reaping import reap
-from services.recording import Answer, Owner, Page, committed, flush
+from services.recording import Answer, Owner, committed, flush
 from tests.bookings import book_job
 from tests.integration.owned import LEASE_SECONDS, write
 from tests.pretenders import make_rows

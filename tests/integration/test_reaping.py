@@ -19,6 +19,7 @@ from services.closing import Hashed
 from services.database import transaction
 from services.endings import Ending, end_attempt
 from services.fleet import Worker, heartbeat
+from services.pages import Page
 from services.reaping import (
     WORKER_SESSION,
     Silent,
@@ -28,7 +29,7 @@ from services.reaping import (
     is_held,
     reap,
 )
-from services.recording import Owner, Page
+from services.recording import Owner
 from tests.bookings import attempts_of, book_job, events_of, job_of
 from tests.integration.owned import write
 from tests.pretenders import make_rows

@@ -18,15 +18,8 @@ from models.tables import progress as progress_table
 from services.copying import copy_rows
 from services.database import transaction
 from services.lifecycle import Happening, add_events
-from services.recording import (
-    CheckpointAhead,
-    LayerReading,
-    LogLine,
-    Owner,
-    Page,
-    RowsBroken,
-    flush,
-)
+from services.pages import LayerReading, LogLine, Page
+from services.recording import CheckpointAhead, Owner, RowsBroken, flush
 from tests.bookings import book_job, events_of, job_of
 from tests.integration.owned import LEASE_SECONDS, bits_of, write
 from tests.pretenders import BATCHES, epoch_of, make_rows, reading

@@ -10,7 +10,8 @@ from models.domain.errors import FenceLost
 from models.tables import artifacts, checkpoints, epochs, layer_readings
 from services.claims import Slot, claim
 from services.database import transaction
-from services.recording import Owner, Page
+from services.pages import Page
+from services.recording import Owner
 from services.rewinding import rewind
 from tests.bookings import attempts_of, book_job, events_of, job_of
 from tests.integration.owned import LEASE_SECONDS, bits_of, fill, write

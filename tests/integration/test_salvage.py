@@ -20,7 +20,8 @@ from services.claims import Claim, Slot, claim
 from services.database import transaction
 from services.deletion import delete_files, delete_job
 from services.endings import Ending, end_attempt
-from services.recording import Owner, Page
+from services.pages import Page
+from services.recording import Owner
 from services.salvage import (
     Ended,
     book_salvaged,

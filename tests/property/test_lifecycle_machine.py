@@ -34,8 +34,9 @@ from services.claims import Slot, claim
 from services.database import transaction
 from services.deletion import delete_job
 from services.endings import Ending, end_attempt
+from services.pages import Page
 from services.reaping import find_silent, reap
-from services.recording import Owner, Page, RowsBroken, flush
+from services.recording import Owner, RowsBroken, flush
 from services.steering import cancel, pause, resume, retry, stop
 from tests.bookings import book_job
 from tests.pretenders import BATCHES, epoch_of, make_rows
