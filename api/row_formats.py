@@ -21,7 +21,7 @@ _NULL = b"null"
 def page_json(columns: Mapping[str, Series | Sequence[str]], rest: Mapping[str, object]) -> bytes:
     """`{"columns": {"iteration": [1, 2], …}, …rest}`."""
     inner = b",".join(
-        orjson.dumps(name) + b":" + _column_json(column) for name, column in columns.items()
+        orjson.dumps(name) + b":" + column_json(column) for name, column in columns.items()
     )
     return b'{"columns":{' + inner + b"}," + orjson.dumps(rest)[1:]
 
@@ -53,7 +53,8 @@ def _lace(before: Sequence[bytes], cells: Sequence[Sequence[bytes]], end: bytes)
     return b"".join(pieces)
 
 
-def _column_json(column: Series | Sequence[str]) -> bytes:
+def column_json(column: Series | Sequence[str]) -> bytes:
+    """`[1, 2, …]`."""
     if not isinstance(column, Series):
         return orjson.dumps(column)
     return b"[" + b",".join(_json_cells(column)) + b"]"

@@ -1,9 +1,4 @@
-"""Iteration rows as PostgreSQL's binary COPY wants them, built by numpy in one go.
-
-Formatting row by row in Python costs more than the training step that made the row. A row's
-fields have a fixed width, so the whole buffer is one structured array; `grad_norm` stands last,
-so that leaving out its eight bytes where it is null is one boolean mask.
-"""
+"""What training measures, into PostgreSQL and out of it by binary COPY."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -13,33 +8,21 @@ from psycopg import sql
 from sqlalchemy import Connection
 
 from models.rows import Rows
+from services.copy_format import HEADER, CopyFormat
 
-HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
-TRAILER = b"\xff\xff"
-NULL_LENGTH = -1
-
-# In the order of COLUMNS; each value has its length in front.
-_FIELDS = (
-    ("job_key", ">i8"),
-    ("iteration", ">i8"),
-    ("epoch", ">i4"),
-    ("batch", ">i4"),
-    ("samples", ">i4"),
-    ("loss", ">i8"),
-    ("lr", ">i8"),
-    ("seconds", ">i8"),
-    ("grad_norm", ">i8"),
-)
-COLUMNS = tuple(name for name, _ in _FIELDS)
-_FLOATS = frozenset({"loss", "lr", "seconds", "grad_norm"})
-_TUPLE = np.dtype(
+_ROWS = CopyFormat(
+    "iterations",
     [
-        ("fields", ">i2"),
-        *(part for name, kind in _FIELDS for part in ((f"{name}_length", ">i4"), (name, kind))),
-    ]
-)
-_COPY_ROWS = sql.SQL("COPY iterations ({}) FROM STDIN (FORMAT BINARY)").format(
-    sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
+        ("job_key", ">i8"),
+        ("iteration", ">i8"),
+        ("epoch", ">i4"),
+        ("batch", ">i4"),
+        ("samples", ">i4"),
+        ("loss", ">f8"),
+        ("lr", ">f8"),
+        ("seconds", ">f8"),
+        ("grad_norm", ">f8"),
+    ],
 )
 _COPY_LOSSES = (
     "COPY (SELECT loss FROM iterations WHERE job_key = %s AND iteration BETWEEN %s AND %s"
@@ -54,37 +37,11 @@ _COPY_LAYERS = sql.SQL(
 _LOSS = np.dtype([("fields", ">i2"), ("length", ">i4"), ("loss", ">i8")])
 
 
-def binary_rows(job_key: int, rows: Rows) -> bytes:
-    """Encode rows for `COPY iterations (COLUMNS) FROM STDIN (FORMAT BINARY)`.
-
-    Floats are moved as 64-bit integers: no bit of a NaN's payload is touched.
-    """
-    tuples = np.zeros(len(rows), _TUPLE)
-    tuples["fields"] = len(_FIELDS)
-    tuples["job_key"] = job_key
-    for name, kind in _FIELDS:
-        tuples[f"{name}_length"] = np.dtype(kind).itemsize
-        if name in _FLOATS:
-            tuples[name] = np.ascontiguousarray(rows[name]).view("<i8")
-        elif name != "job_key":
-            tuples[name] = rows[name]
-    measured = np.asarray(rows["has_grad_norm"], dtype=bool)
-    tuples["grad_norm_length"][~measured] = NULL_LENGTH
-    if measured.all():
-        return HEADER + tuples.tobytes() + TRAILER
-    cells = tuples.view(np.uint8).reshape(len(rows), _TUPLE.itemsize)
-    kept = np.ones(cells.shape, dtype=bool)
-    kept[~measured, -np.dtype(">i8").itemsize :] = False
-    return HEADER + cells[kept].tobytes() + TRAILER
-
-
 def copy_rows(connection: Connection, job_key: int, rows: Rows) -> None:
     """Write the rows within the connection's transaction."""
-    with (
-        _driver(connection).cursor() as cursor,
-        cursor.copy(_COPY_ROWS) as copy,
-    ):
-        copy.write(binary_rows(job_key, rows))
+    values = {"job_key": job_key} | {name: rows[name] for name in _ROWS.columns[1:]}
+    missing = {"grad_norm": ~np.asarray(rows["has_grad_norm"], dtype=bool)}
+    _ROWS.copy(connection, len(rows), values, missing)
 
 
 def copy_layer_readings(

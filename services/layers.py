@@ -57,7 +57,7 @@ def read_layers(
     numbers = found["iteration"].values * _POSITIONS + found["position"].values
     start = int(np.searchsorted(numbers, after, side="right"))
     page = slice(start, start + limit)
-    columns = _named({**found, "error_share": _shares(found)}, layers, page)
+    columns = _named({**found, "error_share": shares_of(found)}, layers, page)
     more = len(numbers) > start + limit
     next_cursor = None
     if more:
@@ -81,8 +81,8 @@ def _planned(connection: Connection, book: Book) -> tuple[list[_Layer], int]:
     return [_Layer(layer["name"], layer["kind"]) for layer in layers or []], every
 
 
-def _shares(found: Columns) -> Series:
-    """Each row's error over the sum of its iteration's."""
+def shares_of(found: Columns) -> Series:
+    """Each row's error over the sum of its iteration's; missing where that is 0."""
     error = found["error_norm"]
     missing = np.zeros(len(error), bool) if error.nulls is None else error.nulls
     values = np.where(missing, 0.0, error.values)

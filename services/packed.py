@@ -39,6 +39,11 @@ class Series:
 Columns = Mapping[str, Series]
 
 
+def nulls_of(series: Series) -> NDArray[np.bool_]:
+    """Where a column has no value."""
+    return np.zeros(len(series), dtype=bool) if series.nulls is None else series.nulls
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """The rows to read: those of a job from iteration `first` to `last`, both included."""
@@ -84,8 +89,8 @@ def read_columns(
     fields = iter(row or ())
     columns = {}
     for column in packed:
-        values = _unpack(next(fields), _FORMATS[type(column.type)])
-        nulls = _unpack(next(fields), _BOOLEANS).astype(bool) if column.nullable else None
+        values = unpack(next(fields), _FORMATS[type(column.type)])
+        nulls = unpack(next(fields), _BOOLEANS).astype(bool) if column.nullable else None
         columns[column.name] = Series(values, nulls)
     return columns
 
@@ -119,7 +124,7 @@ def _statement(
     return statement, packed
 
 
-def _unpack(packed: bytes | None, form: str) -> NDArray[Any]:
+def unpack(packed: bytes | None, form: str) -> NDArray[Any]:
     """Read the binary form of a one-dimensional array without nulls (none: no rows)."""
     native = np.dtype(form).newbyteorder("=")
     if packed is None:

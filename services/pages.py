@@ -47,6 +47,7 @@ class Page:
     running_seconds: float = 0.0
     new_session: bool = False
     keep_checkpoints: int = 2
+    layers_every: int = 0
 
 
 def cut(page: Page, most_rows: int) -> list[Page]:
@@ -63,6 +64,7 @@ def cut(page: Page, most_rows: int) -> list[Page]:
                 resumed=page.resumed,
                 rows=rows,
                 layers=[each for each in page.layers if each.iteration <= last],
+                layers_every=page.layers_every,
                 phase=page.phase,
                 epoch=int(rows["epoch"][-1]),
                 batch=int(rows["batch"][-1]),

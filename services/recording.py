@@ -21,9 +21,11 @@ from models.rows import Rows
 from models.tables import artifacts, attempts, checkpoints, epochs, logs, progress, summaries
 from services.claims import database_session
 from services.copying import copy_layer_readings, copy_rows
+from services.layer_curves import write_layer_rollups
 from services.lifecycle import Happening, write_events
 from services.pages import Page, Record
 from services.rewinding import resume_at
+from services.rollups import write_rollups
 
 
 class RowsBroken(RuntimeError):
@@ -93,10 +95,13 @@ def flush(connection: Connection, owner: Owner, page: Page) -> Answer:
     if page.rows is not None:
         reach(Moment.BEFORE_COPY)
         copy_rows(connection, job_key, page.rows)
+        write_rollups(connection, job_key, page.rows)
         reach(Moment.AFTER_COPY)
     copy_layer_readings(
         connection, job_key, [(each.iteration, each.readings) for each in page.layers]
     )
+    measured = [each.iteration for each in page.layers]
+    write_layer_rollups(connection, job_key, page.layers_every, measured)
     _write_epochs(connection, job_key, page)
     _update_summary(connection, job_key, page)
     superseded += _write_files(connection, owner, page)

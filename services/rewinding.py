@@ -19,7 +19,9 @@ from models.tables import (
     progress,
     summaries,
 )
+from services.layer_curves import rewind_layer_rollups
 from services.lifecycle import Happening, add_events, lock_job
+from services.rollups import rewind_rollups
 
 _LAST_MEASURED = (
     "train_loss",
@@ -95,6 +97,8 @@ def rewind(
     connection.execute(
         delete(epochs).where(epochs.c.job_key == job_key, epochs.c.epoch > to_epochs)
     )
+    rewind_rollups(connection, job_key, to_iteration)
+    rewind_layer_rollups(connection, job_key, to_iteration)
     reach(Moment.REWIND)
     superfluous = _forget_files(connection, job_key, to_iteration)
     _restore_progress(connection, job_key, to_iteration)

@@ -201,6 +201,7 @@ class Supervisor:
         page = draft(*listener.take(), self._claim.attempt)
         page.running_seconds = self._running_seconds()
         page.keep_checkpoints = int(self._claim.spec["checkpoint"]["keep"])
+        page.layers_every = int(self._claim.spec.get("record", {}).get("layers_every", 0))
         if page.resumed == FROM_THE_START and self._claim.iteration == 0:
             # Nothing is there to be taken back.
             page.resumed = None

@@ -6,6 +6,7 @@ from api.known_parameters import check_parameters
 from api.routes import (
     artifacts,
     catalogue,
+    curves,
     epochs,
     events,
     fleet,
@@ -29,6 +30,7 @@ ROUTERS = tuple(
         watching,
         steering,
         iterations,
+        curves,
         epochs,
         layers,
         events,

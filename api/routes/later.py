@@ -8,8 +8,6 @@ from models.domain.errors import NotBuilt
 router = APIRouter()
 
 LATER = (
-    ("GET", "/v1/jobs/{job_id}/curve", "get_curve"),
-    ("GET", "/v1/curves", "get_curves"),
     ("GET", "/v1/export", "export_jobs"),
     ("POST", "/v1/jobs/{job_id}/archive", "archive_job"),
     ("POST", "/v1/datasets", "upload_dataset"),

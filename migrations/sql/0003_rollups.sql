@@ -18,6 +18,7 @@ CREATE TABLE rollups (
     seconds_min DOUBLE PRECISION,
     seconds_max DOUBLE PRECISION,
     seconds_sum DOUBLE PRECISION NOT NULL,
+    grad_norm_first BIGINT,
     grad_norm_count INTEGER NOT NULL,
     grad_norm_non_finite INTEGER NOT NULL,
     grad_norm_min DOUBLE PRECISION,
@@ -26,15 +27,15 @@ CREATE TABLE rollups (
     CONSTRAINT pk_rollups PRIMARY KEY (job_key, level, bucket)
 );
 
--- The same of a series that has a point now and then: a layer's norm, a metric. Its points are
--- numbered from 1, and a bucket holds so many points, wherever their iterations lie.
+-- The same of a series that has a point now and then: a layer's norm, a metric. Its buckets are runs
+-- of iterations, too, and their base is 16 times the distance of its points, where that is known.
 CREATE TABLE series_rollups (
     job_key BIGINT NOT NULL,
     series INTEGER NOT NULL,
     level SMALLINT NOT NULL,
     bucket BIGINT NOT NULL,
-    first_iteration BIGINT NOT NULL,
-    last_iteration BIGINT NOT NULL,
+    first BIGINT NOT NULL,
+    count INTEGER NOT NULL,
     non_finite INTEGER NOT NULL,
     min DOUBLE PRECISION,
     max DOUBLE PRECISION,

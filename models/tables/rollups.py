@@ -4,8 +4,6 @@ from sqlalchemy import BigInteger, Column, Integer, SmallInteger, Table
 
 from models.tables.metadata import Float64, bare_job_key, metadata
 
-ITERATION_SERIES = ("loss", "lr", "seconds", "grad_norm")
-
 
 def _aggregates(prefix: str = "") -> list[Column[int] | Column[float]]:
     return [
@@ -26,6 +24,7 @@ rollups = Table(
     *_aggregates("lr_"),
     *_aggregates("seconds_"),
     # Every iteration has the others; this one is measured now and then.
+    Column("grad_norm_first", BigInteger),
     Column("grad_norm_count", Integer, nullable=False),
     *_aggregates("grad_norm_"),
 )
@@ -38,7 +37,7 @@ series_rollups = Table(
     Column("series", Integer, primary_key=True, autoincrement=False),
     Column("level", SmallInteger, primary_key=True, autoincrement=False),
     Column("bucket", BigInteger, primary_key=True, autoincrement=False),
-    Column("first_iteration", BigInteger, nullable=False),
-    Column("last_iteration", BigInteger, nullable=False),
+    Column("first", BigInteger, nullable=False),
+    Column("count", Integer, nullable=False),
     *_aggregates(),
 )

@@ -48,9 +48,10 @@ def worked_on(api: httpx.Client, engine: Engine, settings: Settings) -> tuple[Js
     crew = Crew(engine)
     crew.claim()
     page = Page(
-        rows=make_rows([1.0, 0.5]),
+        rows=make_rows([1.0, 0.5] * 8),
         epochs=[EPOCH],
-        layers=[LayerReading(1, [NORMS])],
+        layers=[LayerReading(iteration, [NORMS]) for iteration in range(1, 17)],
+        layers_every=1,
         checkpoints=[{"iteration": 2, **FILE}],
         artifacts=[{"name": "weights.safetensors", "kind": "weights", **FILE}],
         logs=[LogLine("stdout", "hello")],

@@ -1,0 +1,200 @@
+"""Curves: a series of any length as a bounded number of points, extremes kept."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, Row, select
+
+from models.domain.errors import Breach, JobMissing, QueryInvalid
+from models.tables import jobs, progress
+from services.aggregates import Aggregates, grouped
+from services.curve_cover import CurveSpan, cover, level_for
+from services.curve_parts import Parts, Wanted, read_parts, read_points
+from services.epoch_curves import read_epoch_parts
+from services.layer_curves import read_layer_parts
+from services.rollups import SPARSE, width_of
+from services.series import EpochSeries, IterationSeries, LayerSeries, parse_series
+
+POINTS = 1_000
+MOST_JOBS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class CurveQuery:
+    """Which series of a job, of which iterations, and how many points at most (2 to 10,000).
+
+    Raises:
+        QueryInvalid: `first` lies behind `last`.
+
+    """
+
+    series: str = "loss"
+    first: int | None = None
+    last: int | None = None
+    points: int = POINTS
+
+    def __post_init__(self) -> None:
+        if self.first is not None and self.last is not None and self.first > self.last:
+            msg = f"from is {self.first}, which lies behind to, {self.last}"
+            raise QueryInvalid([Breach(("query", "from"), msg)])
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Points of a series: buckets in order, each with at least one row.
+
+    Attributes:
+        first, last: the iterations that it was drawn for; `last` is at most the newest one.
+        bucket: how many iterations (epochs, for a series of epochs) a point stands for; 1: a row.
+        parts: of one series.
+
+    """
+
+    job_id: UUID
+    series: str
+    first: int
+    last: int
+    bucket: int
+    parts: Aggregates
+
+    @property
+    def rows(self) -> int:
+        """How many rows the points stand for."""
+        return int(self.parts.count.sum())
+
+    def mean(self) -> NDArray[np.float64]:
+        """Return the mean of the finite rows of each point; NaN where there is none.
+
+        Rounding may carry a mean past its smallest or largest row: it is held between them.
+        """
+        finite = self.parts.count - self.parts.non_finite
+        with np.errstate(invalid="ignore", divide="ignore"):
+            means = self.parts.sum / finite
+        means = np.clip(means, self.parts.min, self.parts.max)
+        return np.where(finite == 0, np.nan, means)
+
+
+def read_curve(connection: Connection, job_id: UUID, query: CurveQuery) -> Curve:
+    """Read one curve.
+
+    Args:
+        connection: a snapshot, so that all of it is of one moment.
+        job_id: the job.
+        query: which.
+
+    Raises:
+        JobMissing: there is no such job.
+        QueryInvalid: it has no such series.
+
+    """
+    return read_curves(connection, [job_id], query)[0]
+
+
+def read_curves(connection: Connection, job_ids: Sequence[UUID], query: CurveQuery) -> list[Curve]:
+    """Read the same series of several jobs, in their order.
+
+    Raises:
+        JobMissing: one of them does not exist.
+        QueryInvalid: one of them has no such series.
+
+    """
+    series = parse_series(query.series)
+    books = _open(connection, job_ids)
+    spans = [_span(book, query) for book in books]
+    match series:
+        case IterationSeries():
+            drawn = _draw_iterations(connection, series.column, spans)
+        case EpochSeries():
+            drawn = [read_epoch_parts(connection, series, span) for span in spans]
+        case LayerSeries():
+            drawn = [read_layer_parts(connection, series, span) for span in spans]
+    return [
+        Curve(book.id, query.series, span.first, span.last, bucket, _points(parts, bucket))
+        for book, span, (bucket, parts) in zip(books, spans, drawn, strict=True)
+    ]
+
+
+def _open(connection: Connection, job_ids: Sequence[UUID]) -> list[Row[Any]]:
+    found = connection.execute(
+        select(
+            jobs.c.id,
+            jobs.c.key,
+            progress.c.iteration,
+            jobs.c.spec["record"].label("record"),
+            jobs.c.plan["network", "layers"].label("layers"),
+        )
+        .join(progress, progress.c.job_key == jobs.c.key)
+        .where(jobs.c.id.in_(job_ids))
+    ).all()
+    books: dict[UUID, Any] = {book.id: book for book in found}
+    for job_id in job_ids:
+        if job_id not in books:
+            raise JobMissing(str(job_id))
+    return [books[job_id] for job_id in job_ids]
+
+
+def _span(book: Row[Any], query: CurveQuery) -> CurveSpan:
+    newest = book.iteration
+    last = newest if query.last is None else min(query.last, newest)
+    return CurveSpan(
+        job_key=book.key,
+        first=query.first or 1,
+        last=last,
+        points=query.points,
+        record=book.record or {},
+        layers={layer["name"]: layer.get("parameters", 1) for layer in book.layers or []},
+    )
+
+
+def _draw_iterations(
+    connection: Connection, column: str, spans: Sequence[CurveSpan]
+) -> list[tuple[int, Parts]]:
+    levels = [
+        0 if span.rows <= span.points else level_for(span.first, span.last, span.points)
+        for span in spans
+    ]
+    wanted = [
+        Wanted(span.job_key, cover(span.first, span.last, level))
+        for span, level in zip(spans, levels, strict=True)
+    ]
+    drawn = [
+        (width_of(level), parts)
+        for level, parts in zip(levels, read_parts(connection, column, wanted), strict=True)
+    ]
+    if column != SPARSE:
+        return drawn
+    return [
+        (1, _measured(connection, column, span, parts))
+        if bucket > 1 and parts.parts.count.sum() <= span.points
+        else (bucket, parts)
+        for span, (bucket, parts) in zip(spans, drawn, strict=True)
+    ]
+
+
+def _measured(connection: Connection, column: str, span: CurveSpan, parts: Parts) -> Parts:
+    """The few rows of a long range that have a value: those of the job's own rhythm, if so."""
+    count = int(parts.parts.count.sum())
+    every = span.record.get("grad_norm_every") or 0
+    if every:
+        beats = np.arange(-(-span.first // every) * every, span.last + 1, every)
+        found = read_points(connection, column, span.job_key, np.union1d([1], beats))
+        inside = found.start >= span.first
+        found = Parts(found.start[inside], found.parts.part(inside))
+        if len(found.start) == count:
+            return found
+    whole = [Wanted(span.job_key, cover(span.first, span.last, 0))]
+    return read_parts(connection, column, whole)[0]
+
+
+def _points(parts: Parts, bucket: int) -> Aggregates:
+    """Join what lies in the same bucket, and leave out buckets that hold nothing."""
+    if not len(parts.start):
+        return parts.parts
+    bucket_of = (parts.start - 1) // bucket
+    starts = np.flatnonzero(np.diff(bucket_of, prepend=bucket_of[0] - 1))
+    points = grouped(parts.parts, starts)
+    return points.part(points.count > 0)
