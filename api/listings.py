@@ -20,7 +20,7 @@ async def job_listing(
     order_by: Annotated[str, Query(description="`created_at` or `-created_at`.")] = "-created_at",
     include: Annotated[
         list[str] | None,
-        Query(description="`attempts`, `plan.network`, `error.traceback`; separated by commas."),
+        Query(description="Of `attempts`, `metrics`, `plan.network`, `error.traceback`: `a,b`."),
     ] = None,
     filter: Annotated[str | None, Query()] = None,  # noqa: A002 - the contract's name
     group_by: Annotated[str | None, Query()] = None,

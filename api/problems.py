@@ -65,6 +65,9 @@ PROBLEMS: Mapping[type[Exception], Kind] = {
     RequestValidationError: Kind(_UNPROCESSABLE, "query-invalid", "A parameter breaks a rule"),
     errors.Missing: Kind(HTTPStatus.NOT_FOUND, "missing", "There is no such thing"),
     errors.JobMissing: Kind(HTTPStatus.NOT_FOUND, "job-missing", "There is no such job"),
+    errors.MetricMissing: Kind(
+        HTTPStatus.NOT_FOUND, "metric-missing", "The job has no such metric"
+    ),
     errors.ArtifactMissing: Kind(
         HTTPStatus.NOT_FOUND, "artifact-missing", "The job has no such artifact"
     ),

@@ -13,12 +13,15 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from services.packed import Columns, Series
+from services.packed import Series
+
+Lines = Mapping[str, Series | Sequence[str]]
+"""Rows by columns; a column is of numbers or of words."""
 
 _NULL = b"null"
 
 
-def page_json(columns: Mapping[str, Series | Sequence[str]], rest: Mapping[str, object]) -> bytes:
+def page_json(columns: Lines, rest: Mapping[str, object]) -> bytes:
     """`{"columns": {"iteration": [1, 2], …}, …rest}`."""
     inner = b",".join(
         orjson.dumps(name) + b":" + column_json(column) for name, column in columns.items()
@@ -26,7 +29,7 @@ def page_json(columns: Mapping[str, Series | Sequence[str]], rest: Mapping[str, 
     return b'{"columns":{' + inner + b"}," + orjson.dumps(rest)[1:]
 
 
-def ndjson(columns: Columns) -> bytes:
+def ndjson(columns: Lines) -> bytes:
     """One object a row and line, with the columns' names as keys."""
     names = [orjson.dumps(name) + b":" for name in columns]
     before = [b"{" + names[0], *(b"," + name for name in names[1:])]
@@ -37,8 +40,8 @@ def csv_header(columns: Sequence[str]) -> bytes:
     return ",".join(columns).encode() + b"\n"
 
 
-def csv(columns: Columns) -> bytes:
-    """One line a row, without the header."""
+def csv(columns: Lines) -> bytes:
+    """One line a row, without the header; words must need no quotes."""
     before = [b"", *(b"," for _ in range(len(columns) - 1))]
     return _lace(before, [_csv_cells(column) for column in columns.values()], b"\n")
 
@@ -60,11 +63,15 @@ def column_json(column: Series | Sequence[str]) -> bytes:
     return b"[" + b",".join(_json_cells(column)) + b"]"
 
 
-def _json_cells(column: Series) -> list[bytes]:
+def _json_cells(column: Series | Sequence[str]) -> list[bytes]:
+    if not isinstance(column, Series):
+        return [orjson.dumps(word) for word in column]
     return _patched(column, b'"%b"')
 
 
-def _csv_cells(column: Series) -> list[bytes]:
+def _csv_cells(column: Series | Sequence[str]) -> list[bytes]:
+    if not isinstance(column, Series):
+        return [word.encode() for word in column]
     cells = _patched(column, b"%b")
     if column.nulls is None:
         return cells

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from psycopg import sql
 from sqlalchemy import Connection
 
@@ -22,6 +23,16 @@ _ROWS = CopyFormat(
         ("lr", ">f8"),
         ("seconds", ">f8"),
         ("grad_norm", ">f8"),
+    ],
+)
+_METRIC_VALUES = CopyFormat(
+    "metric_values",
+    [
+        ("job_key", ">i8"),
+        ("metric", ">i4"),
+        ("iteration", ">i8"),
+        ("ordinal", ">i8"),
+        ("value", ">f8"),
     ],
 )
 _COPY_LOSSES = (
@@ -68,6 +79,14 @@ def copy_layer_readings(
             for position, reading in enumerate(readings):
                 norms = (reading[name] for name in LAYER_NORMS)
                 copy.write_row((job_key, iteration, position, *norms))
+
+
+def copy_metric_values(
+    connection: Connection, job_key: int, columns: Mapping[str, NDArray[Any]]
+) -> None:
+    """Write values of metrics: their columns but the job's, whose rows are in the key's order."""
+    values: dict[str, NDArray[Any] | int] = {"job_key": job_key, **columns}
+    _METRIC_VALUES.copy(connection, len(columns["value"]), values, {})
 
 
 def copy_losses(

@@ -8,7 +8,15 @@ from sqlalchemy import Connection, delete, select
 from foundation.logging import get_logger
 from models.domain.errors import MoveForbidden
 from models.domain.lifecycle import FINISHED
-from models.tables import iterations, jobs, layer_readings, logs, rollups, series_rollups
+from models.tables import (
+    iterations,
+    jobs,
+    layer_readings,
+    logs,
+    metric_values,
+    rollups,
+    series_rollups,
+)
 from services.closing import allow_long_statements
 from services.editing import write_edits
 from services.filestore import folder_of
@@ -32,7 +40,7 @@ def delete_job(connection: Connection, job_id: UUID) -> None:
         raise MoveForbidden(str(job_id), state, "delete")
     allow_long_statements(connection)
     # These carry no foreign key (see models/tables/metadata.py); the others cascade.
-    for table in (iterations, layer_readings, logs, rollups, series_rollups):
+    for table in (iterations, layer_readings, metric_values, logs, rollups, series_rollups):
         connection.execute(delete(table).where(table.c.job_key == key))
     connection.execute(delete(jobs).where(jobs.c.key == key))
     # After it: a submit that names this parent holds its row, so its child is seen by now.

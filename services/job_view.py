@@ -69,6 +69,7 @@ def _common(row: Row[Any], wait: Wait | None) -> dict[str, Any]:
         "progress": _progress(row),
         "latest": _latest(row),
         "summary": _summary(row),
+        "metrics": row.metrics,
         "book": BookState(
             rows=row.rows,
             expected=row.iteration,

@@ -5,12 +5,24 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Column, ColumnElement, Connection, Row, Select, Text, literal, select
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import (
+    JSON,
+    Column,
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Text,
+    func,
+    literal,
+    null,
+    select,
+)
+from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 
 from models.domain.errors import JobMissing
 from models.schemas.job import Job, JobItem
-from models.tables import attempts, jobs, progress, summaries
+from models.tables import attempts, jobs, metrics, progress, summaries
 from services.job_view import job_item, whole_job
 from services.queueing import waits
 
@@ -23,6 +35,7 @@ class Part(StrEnum):
     ATTEMPTS = "attempts"
     NETWORK = "plan.network"
     TRACEBACK = "error.traceback"
+    METRICS = "metrics"
 
 
 EVERYTHING = frozenset(Part)
@@ -100,6 +113,7 @@ def select_jobs(parts: Collection[Part]) -> Select[Any]:
             *others,
             plan,
             error,
+            _metrics() if Part.METRICS in parts else null().label("metrics"),
             *(column for column in progress.c if column.name != "job_key"),
             *(column for column in summaries.c if column.name != "job_key"),
         )
@@ -110,6 +124,19 @@ def select_jobs(parts: Collection[Part]) -> Select[Any]:
 
 def _without(column: Column[Any], name: str) -> ColumnElement[Any]:
     return column.op("-", return_type=JSONB())(literal(name, Text)).label(column.name)
+
+
+def _metrics() -> ColumnElement[Any]:
+    """A job's metrics by name; PostgreSQL writes what is not finite as the same words as we."""
+    shown = (each for name in ("last", "min", "max", "count") for each in (name, metrics.c[name]))
+    of_one = func.json_build_object(*shown, type_=JSON)
+    by_name = func.json_object_agg(metrics.c.name, aggregate_order_by(of_one, metrics.c.number))
+    return (
+        select(func.coalesce(by_name, func.json_build_object(), type_=JSON))
+        .where(metrics.c.job_key == jobs.c.key)
+        .scalar_subquery()
+        .label("metrics")
+    )
 
 
 def _attempts_of(connection: Connection, rows: Sequence[JobRow]) -> dict[int, list[JobRow]]:

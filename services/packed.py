@@ -52,6 +52,7 @@ class Span:
     first: int
     last: int
     epoch: int | None = None
+    metric: int | None = None
 
 
 def read_columns(
@@ -81,6 +82,7 @@ def read_columns(
         "first": span.first,
         "last": span.last,
         "epoch": span.epoch,
+        "metric": span.metric,
         "limit": limit,
     }
     driver: psycopg.Connection = connection.connection.driver_connection  # type: ignore[assignment]
@@ -110,6 +112,8 @@ def _statement(
     conditions = [sql.SQL("job_key = %(job_key)s AND iteration BETWEEN %(first)s AND %(last)s")]
     if "epoch" in table.c:
         conditions.append(sql.SQL("(%(epoch)s::integer IS NULL OR epoch = %(epoch)s)"))
+    if "metric" in table.c:
+        conditions.append(sql.SQL("metric = %(metric)s"))
     order = [sql.Identifier(column.name) for column in table.primary_key]
     statement = sql.SQL(
         "SELECT {arrays} FROM (SELECT * FROM {table} WHERE {conditions} ORDER BY {order}{limit})"

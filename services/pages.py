@@ -4,8 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from models.domain.checkpoints import Resumed
 from models.domain.lifecycle import Phase
+from models.metrics import MetricValues
 from models.rows import Rows
 from services.lifecycle import Happening
 
@@ -34,6 +38,7 @@ class Page:
     rows: Rows | None = None
     epochs: list[Record] = field(default_factory=list)
     layers: list[LayerReading] = field(default_factory=list)
+    metrics: list[MetricValues] = field(default_factory=list)
     checkpoints: list[Record] = field(default_factory=list)
     artifacts: list[Record] = field(default_factory=list)
     logs: list[LogLine] = field(default_factory=list)
@@ -50,27 +55,60 @@ class Page:
     layers_every: int = 0
 
 
-def cut(page: Page, most_rows: int) -> list[Page]:
-    """Cut a page into pages of at most so many rows, in order; the last has all the rest.
+def cut(page: Page, most: int) -> list[Page]:
+    """Cut a page into pages of at most so many rows and metrics' values, in order.
 
     An outage makes long pages, and a flush holds its job: it must not do that for a lease period.
+    What belongs to one iteration stays together; the last page has all the rest.
     """
     pages: list[Page] = []
-    while page.rows is not None and len(page.rows) > most_rows:
-        rows, rest = page.rows[:most_rows], page.rows[most_rows:]
-        last = int(rows["iteration"][-1])
-        pages.append(
-            Page(
-                resumed=page.resumed,
-                rows=rows,
-                layers=[each for each in page.layers if each.iteration <= last],
-                layers_every=page.layers_every,
-                phase=page.phase,
-                epoch=int(rows["epoch"][-1]),
-                batch=int(rows["batch"][-1]),
-                running_seconds=page.running_seconds,
-            )
-        )
-        layers = [each for each in page.layers if each.iteration > last]
-        page = replace(page, resumed=None, rows=rest, layers=layers)
+    while (last := _last_that_fits(page, most)) is not None:
+        pages.append(_up_to(page, last))
+        page = _after(page, last)
     return [*pages, page]
+
+
+def _last_that_fits(page: Page, most: int) -> int | None:
+    """The iteration to cut after; None where all of the page fits, or is of one iteration."""
+    weights: list[npt.NDArray[np.int64]] = [each.values["iteration"] for each in page.metrics]
+    if page.rows is not None:
+        weights.append(page.rows["iteration"])
+    if sum(map(len, weights)) <= most:
+        return None
+    iterations = np.sort(np.concatenate(weights))
+    last = max(int(iterations[0]), int(iterations[most]) - 1)
+    return None if last >= iterations[-1] else last
+
+
+def _up_to(page: Page, last: int) -> Page:
+    rows = _part(page.rows, last, after=False)
+    piece = Page(
+        resumed=page.resumed,
+        rows=rows,
+        layers=[each for each in page.layers if each.iteration <= last],
+        layers_every=page.layers_every,
+        metrics=[each.part(each.values["iteration"] <= last) for each in page.metrics],
+        phase=page.phase,
+        running_seconds=page.running_seconds,
+    )
+    if rows is not None:
+        piece.epoch, piece.batch = int(rows["epoch"][-1]), int(rows["batch"][-1])
+    return piece
+
+
+def _after(page: Page, last: int) -> Page:
+    return replace(
+        page,
+        resumed=None,
+        rows=_part(page.rows, last, after=True),
+        layers=[each for each in page.layers if each.iteration > last],
+        metrics=[each.part(each.values["iteration"] > last) for each in page.metrics],
+    )
+
+
+def _part(rows: Rows | None, last: int, *, after: bool) -> Rows | None:
+    """The rows up to iteration `last`, or those after it; None where there is none."""
+    if rows is None:
+        return None
+    part = rows[(rows["iteration"] > last) == after]
+    return part if len(part) else None

@@ -23,6 +23,7 @@ from services.claims import database_session
 from services.copying import copy_layer_readings, copy_rows
 from services.layer_curves import write_layer_rollups
 from services.lifecycle import Happening, write_events
+from services.metric_series import write_metrics
 from services.pages import Page, Record
 from services.rewinding import resume_at
 from services.rollups import write_rollups
@@ -79,6 +80,7 @@ def flush(connection: Connection, owner: Owner, page: Page) -> Answer:
         RowsBroken: the first row is not the one after the last in the book, or another does
             not follow the one before it.
         CheckpointAhead: a checkpoint comes before its rows.
+        MetricsBroken: a metric can't be booked.
 
     """
     if page.rows is not None:
@@ -102,6 +104,7 @@ def flush(connection: Connection, owner: Owner, page: Page) -> Answer:
     )
     measured = [each.iteration for each in page.layers]
     write_layer_rollups(connection, job_key, page.layers_every, measured)
+    write_metrics(connection, job_key, crossed.iteration, page.metrics)
     _write_epochs(connection, job_key, page)
     _update_summary(connection, job_key, page)
     superseded += _write_files(connection, owner, page)

@@ -21,6 +21,7 @@ from models.tables import (
 )
 from services.layer_curves import rewind_layer_rollups
 from services.lifecycle import Happening, add_events, lock_job
+from services.metric_series import metrics_beyond, take_back
 from services.rollups import rewind_rollups
 
 _LAST_MEASURED = (
@@ -63,7 +64,8 @@ def resume_at(
         .values(first_iteration=resumed.iteration + 1)
     )
     booked = select(func.count()).select_from(epochs).where(epochs.c.job_key == job_key)
-    if (reached, connection.scalar(booked)) == (resumed.iteration, resumed.epochs):
+    beyond = metrics_beyond(connection, job_key, resumed.iteration, resumed.epochs)
+    if (reached, connection.scalar(booked)) == (resumed.iteration, resumed.epochs) and not beyond:
         return ()
     return rewind(connection, job_key, attempt, resumed.iteration, resumed.epochs)
 
@@ -73,8 +75,8 @@ def rewind(
 ) -> tuple[str, ...]:
     """Take the book back to `to_iteration` and its first `to_epochs` epochs, under the fence.
 
-    Iterations, epochs, layer readings and checkpoints after it go; progress and summary are
-    those of the rows that stay; the rewind number rises, so that cursors made before are known
+    Iterations, epochs, layer readings, metrics and checkpoints after it go; progress and summary
+    are those of the rows that stay; the rewind number rises, so that cursors made before are known
     to be stale; a `rewound` event tells from where and to where. Artifacts go, too: they were made
     at an end that was none.
     The iteration alone does not tell the epochs: a checkpoint may have been written at an
@@ -94,6 +96,8 @@ def rewind(
                 readings.c.job_key == job_key, readings.c.iteration > to_iteration
             )
         )
+    beyond = metrics_beyond(connection, job_key, to_iteration, to_epochs)
+    take_back(connection, job_key, beyond)
     connection.execute(
         delete(epochs).where(epochs.c.job_key == job_key, epochs.c.epoch > to_epochs)
     )

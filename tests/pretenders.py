@@ -14,6 +14,7 @@ import numpy as np
 
 from models.domain.checkpoints import Resumed
 from models.domain.lifecycle import StopReason, Wish
+from models.domain.metrics import MetricKind
 from models.rows import ROW_DTYPE, Rows
 from worker.training.errors import Cancelled, Diverged, OutOfMemory, Suspended
 from worker.training.sink import Ended, Sink, StopSignal, TrainRequest
@@ -174,6 +175,56 @@ def endless(request: TrainRequest, sink: Sink, signals: StopSignal) -> Ended:
             raise Suspended(done - 1)
         time.sleep(float(request.spec["pause_seconds"]))
         sink.rows(make_rows(done, 1))
+    raise AssertionError
+
+
+def measuring(request: TrainRequest, sink: Sink, signals: StopSignal) -> Ended:
+    """Tell numbers of its own; rows come three at a time, after them. It saves where epochs end."""
+    done = resume(request, sink)
+    for epoch in range(done // BATCHES + 1, int(request.spec["epochs"]) + 1):
+        while done < epoch * BATCHES:
+            if signals.wanted() is Wish.PAUSE:
+                raise Suspended(done)
+            first, done = done + 1, min(done + 3, epoch * BATCHES)
+            for iteration in range(first, done + 1):
+                sink.metrics(iteration, {"tell/tale": math.sqrt(iteration)})
+            sink.phase("train", epoch, done % BATCHES)
+            sink.rows(make_rows(first, done - first + 1))
+            time.sleep(float(request.spec["pause_seconds"]))
+        sink.metrics(done, {"epoch.number": float(epoch)}, MetricKind.EPOCH)
+        sink.epoch(epoch_of(epoch))
+        _save(request, sink, done)
+    return Ended(StopReason.EPOCHS, done, None, "w" * 64)
+
+
+def repeating_itself(request: TrainRequest, sink: Sink, signals: StopSignal) -> Ended:
+    """Tell a metric of an iteration a second time."""
+    del signals
+    resume(request, sink)
+    for iteration in (1, 2, 2):
+        sink.metrics(iteration, {"twice": 1.0})
+        sink.rows(make_rows(iteration, 1))
+    raise AssertionError
+
+
+def telling_of_tomorrow(request: TrainRequest, sink: Sink, signals: StopSignal) -> Ended:
+    """End without the row of an iteration that it has told a metric of."""
+    del signals
+    resume(request, sink)
+    sink.rows(make_rows(1, 2))
+    sink.metrics(2, {"here": 1.0})
+    sink.metrics(3, {"nowhere": 1.0})
+    return Ended(StopReason.EPOCHS, 2, None, None)
+
+
+def forgetting_what_it_told(request: TrainRequest, sink: Sink, signals: StopSignal) -> Ended:
+    """Go on from the checkpoint, and tell again of the iterations before it."""
+    del signals
+    done = resume(request, sink)
+    sink.rows(make_rows(done + 1, BATCHES))
+    sink.metrics(BATCHES, {"epoch.number": 1.0}, MetricKind.EPOCH)
+    sink.phase("train", done // BATCHES + 1, BATCHES)
+    time.sleep(600)
     raise AssertionError
 
 

@@ -1,6 +1,6 @@
 """Trainings for tests: a sink that keeps everything in order, and a run in one call."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from models.domain.checkpoints import Resumed
 from models.domain.lifecycle import Wish
+from models.domain.metrics import MetricKind
 from models.domain.spec import parse_spec, resolve
 from models.rows import ROW_DTYPE, Rows
 from worker.training.sink import Ended, TrainRequest
@@ -65,6 +66,14 @@ class Book:
 
     def layers(self, iteration: int, readings: list[dict[str, Any]]) -> None:
         self.told.append(("layers", (iteration, readings)))
+
+    def metrics(
+        self,
+        iteration: int,
+        values: Mapping[str, float],
+        kind: MetricKind = MetricKind.ITERATION,
+    ) -> None:
+        self.told.append(("metrics", (iteration, dict(values), kind)))
 
     def phase(self, name: str, epoch: int, batch: int) -> None:
         self.told.append(("phase", (name, epoch, batch)))

@@ -49,6 +49,8 @@ def draft(deliveries: Sequence[Delivery], lines: Sequence[LogLine], attempt: int
             page.phase = Phase.TRAIN
             page.epoch = int(delivery.rows["epoch"][-1])
             page.batch = int(delivery.rows["batch"][-1])
+        elif delivery.metrics is not None:
+            page.metrics.append(delivery.metrics)
         elif delivery.kind is Kind.WARNING:
             page.happenings.append(Happening("warning", attempt, delivery.body))
         elif delivery.kind in _FOLDS:

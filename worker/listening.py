@@ -104,11 +104,18 @@ class Listener:
             self._changed.wait_for(lambda: self._gone)
 
     def take(self) -> tuple[list[Delivery], list[LogLine]]:
-        """Everything since the last time, in order."""
+        """Everything since the last time, in order.
+
+        Metrics that come last stay: the rows of their iterations may be on their way, and what is
+        taken together is booked together.
+        """
         with self._changed:
-            taken = self._deliveries, self._lines
-            self._deliveries, self._lines = [], []
-            self._waiting_bytes = 0
+            end = len(self._deliveries)
+            while end and self._deliveries[end - 1].kind is Kind.METRICS:
+                end -= 1
+            taken = self._deliveries[:end], self._lines
+            self._deliveries, self._lines = self._deliveries[end:], []
+            self._waiting_bytes = sum(each.size_bytes for each in self._deliveries)
             self._urgent = False
             return taken
 

@@ -1,16 +1,22 @@
 """The sink of a training: what it delivers goes down the pipe to the supervisor."""
 
 import threading
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from typing import Any
 
 from models.domain.checkpoints import Resumed
+from models.domain.metrics import MetricKind
 from models.rows import Rows
-from worker.wire import Kind, encode, encode_rows
+from worker.backlog import MetricBacklog
+from worker.wire import MOST_ROWS_A_FRAME, Kind, encode, encode_metrics, encode_rows
 
 
 class PipeSink:
     """Sends deliveries in the order given. Blocks while the pipe is full: nothing is dropped.
+
+    Metrics go just before the frame that brings their iteration's row, or, told after it, before
+    the next one: a metrics' frame is never the last of the pipe (see `Listener.take`).
 
     Raises (every method):
         BrokenPipeError: the supervisor is gone.
@@ -20,13 +26,25 @@ class PipeSink:
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
         self._lock = threading.Lock()
+        self._backlog = MetricBacklog()
+        self._reached = 0
 
     def send(self, kind: Kind, body: dict[str, Any]) -> None:
+        """Send a frame.
+
+        Raises:
+            MetricsBroken: it is the training's success, and a metric waits for its row.
+
+        """
         frame = encode(kind, body)
         with self._lock:
+            if kind is Kind.ENDED:
+                self._backlog.check_rows_came(self._reached)
+            self._send_metrics()
             self._pipe.send_bytes(frame)
 
     def resumed(self, resumed: Resumed) -> None:
+        self._reached = resumed.iteration
         self.send(Kind.RESUMED, resumed.to_plain())
 
     def started(self, environment: dict[str, Any]) -> None:
@@ -34,8 +52,19 @@ class PipeSink:
 
     def rows(self, rows: Rows) -> None:
         with self._lock:
-            for frame in encode_rows(rows):
+            for number, frame in enumerate(encode_rows(rows), start=1):
+                self._reached = int(rows["iteration"][: number * MOST_ROWS_A_FRAME][-1])
+                self._send_metrics()
                 self._pipe.send_bytes(frame)
+
+    def metrics(
+        self,
+        iteration: int,
+        values: Mapping[str, float],
+        kind: MetricKind = MetricKind.ITERATION,
+    ) -> None:
+        with self._lock:
+            self._backlog.add(iteration, values, kind)
 
     def epoch(self, epoch: dict[str, Any]) -> None:
         self.send(Kind.EPOCH, epoch)
@@ -57,3 +86,9 @@ class PipeSink:
 
     def warning(self, message: str, data: dict[str, Any]) -> None:
         self.send(Kind.WARNING, {"message": message, "data": data})
+
+    def _send_metrics(self) -> None:
+        told = self._backlog.take(self._reached)
+        if told is not None:
+            for frame in encode_metrics(told):
+                self._pipe.send_bytes(frame)

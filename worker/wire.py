@@ -1,7 +1,8 @@
 """What trainer and supervisor say to each other: frames down two pipes, one each way.
 
-A frame is one byte for its kind and a body: raw rows, or JSON. Nothing is unpickled: what a
-trainer sends is data. The pipe's own framing (`Connection.send_bytes`) tells where one ends.
+A frame is one byte for its kind and a body: raw rows, metrics (their names in JSON, then raw
+values), or JSON. Nothing is unpickled: what a trainer sends is data. The pipe's own framing
+(`Connection.send_bytes`) tells where one ends.
 """
 
 import json
@@ -12,14 +13,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from models.domain.lifecycle import Wish
+from models.domain.metrics import Metric, MetricKind
+from models.metrics import METRIC_DTYPE, MetricValues
 from models.rows import ROW_DTYPE, Rows
 
 PING = b"."
 MOST_ROWS_A_FRAME = 8_192
+MOST_VALUES_A_FRAME = 65_536
 MOST_FRAME_BYTES = 64 * 2**20
 
 # How Connection.send_bytes marks where a frame ends, up to two gigabytes.
 _LENGTH = struct.Struct("!i")
+_NAMES = struct.Struct("!I")
 
 
 class Kind(Enum):
@@ -29,6 +34,7 @@ class Kind(Enum):
     RESUMED = b"R"
     STARTED = b"s"
     ROWS = b"r"
+    METRICS = b"m"
     EPOCH = b"e"
     LAYERS = b"l"
     PHASE = b"p"
@@ -41,12 +47,13 @@ class Kind(Enum):
 
 
 class Delivery(NamedTuple):
-    """A frame that was read: rows where its kind is ROWS, else a JSON object."""
+    """A frame that was read: rows or metrics where its kind says so, else a JSON object."""
 
     kind: Kind
     body: dict[str, Any]
     rows: Rows | None = None
     size_bytes: int = 0
+    metrics: MetricValues | None = None
 
 
 class FrameBroken(ValueError):
@@ -66,6 +73,16 @@ def encode_rows(rows: Rows) -> list[bytes]:
     ]
 
 
+def encode_metrics(told: MetricValues) -> list[bytes]:
+    """Write frames of values, none of them with more than MOST_VALUES_A_FRAME."""
+    names = json.dumps(told.metrics, separators=(",", ":")).encode()
+    head = Kind.METRICS.value + _NAMES.pack(len(names)) + names
+    return [
+        head + told.values[start : start + MOST_VALUES_A_FRAME].astype(METRIC_DTYPE).tobytes()
+        for start in range(0, len(told), MOST_VALUES_A_FRAME)
+    ]
+
+
 def decode(frame: bytes) -> Delivery:
     """Read a frame.
 
@@ -78,8 +95,10 @@ def decode(frame: bytes) -> Delivery:
         if kind is Kind.ROWS:
             rows = np.frombuffer(frame, ROW_DTYPE, offset=1)
             return Delivery(kind, {}, rows, len(frame))
+        if kind is Kind.METRICS:
+            return Delivery(kind, {}, None, len(frame), _metrics_in(frame))
         body = json.loads(frame[1:])
-    except ValueError as error:
+    except (ValueError, struct.error) as error:
         raise FrameBroken(f"a frame of {len(frame)} bytes: {error}") from error
     if not isinstance(body, dict):
         raise FrameBroken(f"a frame of kind {kind.name} holds no object")
@@ -126,6 +145,17 @@ def encode_wish(wish: Wish) -> bytes:
 def decode_wish(frame: bytes) -> Wish | None:
     """Read a frame from the supervisor; None is a sign of life and nothing more."""
     return None if frame == PING else Wish(frame.decode())
+
+
+def _metrics_in(frame: bytes) -> MetricValues:
+    (length,) = _NAMES.unpack_from(frame, 1)
+    start = 1 + _NAMES.size + length
+    listed = json.loads(frame[1 + _NAMES.size : start])
+    metrics = tuple(Metric(str(name), MetricKind(kind)) for name, kind in listed)
+    values = np.frombuffer(frame, METRIC_DTYPE, offset=start)
+    if len(values) and int(values["metric"].max()) >= len(metrics):
+        raise ValueError("a value of a metric that is not named")
+    return MetricValues(metrics, values)
 
 
 def _plain(value: object) -> object:

@@ -1,4 +1,4 @@
-"""The book at scale: rollups."""
+"""The book at scale: rollups, and metrics of a trainer's own."""
 
 from alembic import op
 
@@ -10,8 +10,12 @@ down_revision = "0002"
 
 def upgrade() -> None:
     op.execute(statements_of("0003_rollups.sql"))
+    op.execute(statements_of("0003_metrics.sql"))
 
 
 def downgrade() -> None:
+    op.execute("DROP VIEW v_metrics, v_metric_values")
+    op.drop_table("metric_values")
+    op.drop_table("metrics")
     op.drop_table("series_rollups")
     op.drop_table("rollups")

@@ -9,6 +9,7 @@
     ├── Missing                 what was named does not exist
     │   ├── JobMissing
     │   ├── ArtifactMissing
+    │   ├── MetricMissing
     │   └── JobsDeleted         what an Idempotency-Key made was deleted since
     ├── Conflict                the state of things forbids it
     │   ├── MoveForbidden       the job's state does not allow the move
@@ -94,6 +95,12 @@ class ArtifactMissing(Missing):
     def __init__(self, job_id: str, name: str) -> None:
         self.job_id, self.name = job_id, name
         super().__init__(f"job {job_id} has no artifact {name}")
+
+
+class MetricMissing(Missing):
+    def __init__(self, job_id: str, name: str) -> None:
+        self.job_id, self.name = job_id, name
+        super().__init__(f"job {job_id} has no metric {name}")
 
 
 class JobsDeleted(Missing):

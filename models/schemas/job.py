@@ -73,6 +73,15 @@ class Summary(_Answer):
     best: Best | None
 
 
+class MetricSummary(_Answer):
+    """What a metric of the trainer's own has come to; `min` and `max` over its finite values."""
+
+    last: Number
+    min: Number | None
+    max: Number | None
+    count: int
+
+
 class BookState(_Answer):
     """How far the rows of iterations are written; the hashes are set at the end."""
 
@@ -117,7 +126,7 @@ class Attempt(_Answer):
 
 
 class JobItem(_Answer):
-    """A job in a list: without `attempts`, `plan.network` and `error.traceback`, unless asked."""
+    """A job in a list: `attempts`, `metrics`, `plan.network`, `error.traceback` only if asked."""
 
     id: UUID
     name: str
@@ -138,6 +147,9 @@ class JobItem(_Answer):
     progress: JobProgress
     latest: Latest | None
     summary: Summary
+    metrics: Annotated[
+        dict[str, MetricSummary] | None, Field(exclude_if=lambda value: value is None)
+    ] = None
     book: BookState
     attempts: Annotated[list[Attempt] | None, Field(exclude_if=lambda value: value is None)] = None
     stop_reason: StopReason | None
@@ -151,6 +163,7 @@ class Job(JobItem):
     """A job with all that belongs to it."""
 
     attempts: list[Attempt]
+    metrics: dict[str, MetricSummary]
     error: JobError | None
 
 

@@ -1,10 +1,11 @@
-"""The book's pages as the API shows them: iterations, epochs, layers, events, log lines."""
+"""The book's pages as the API shows them: iterations, epochs, layers, metrics, events, logs."""
 
 from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from models.domain.metrics import MetricKind
 from models.schemas.numbers import Number
 
 
@@ -75,6 +76,36 @@ class LayerColumns(_Answer):
 class LayerPage(_Answer):
     every: Annotated[int, Field(description="Measured each so many iterations; 0: never.")]
     columns: LayerColumns
+    next_cursor: NextCursor
+
+
+class Metric(_Answer):
+    """A metric of the trainer's own; `min` and `max` over its finite values."""
+
+    name: str
+    kind: MetricKind
+    count: int
+    non_finite: int
+    last: Number
+    min: Number | None
+    max: Number | None
+    last_iteration: int
+
+
+class MetricList(_Answer):
+    items: list[Metric]
+    next_cursor: Annotated[None, Field(description="A job has so few that one page has them all.")]
+
+
+class MetricColumns(_Answer):
+    iteration: list[int]
+    value: list[Number]
+
+
+class MetricPage(_Answer):
+    metric: str
+    columns: MetricColumns
+    total: Annotated[int, Field(description="Values of the query on all of its pages.")]
     next_cursor: NextCursor
 
 

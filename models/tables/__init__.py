@@ -6,6 +6,7 @@ from models.tables.happenings import events, logs
 from models.tables.idempotency import idempotency_keys
 from models.tables.jobs import jobs, progress, summaries
 from models.tables.metadata import metadata
+from models.tables.metrics import metric_values, metrics
 from models.tables.readings import epochs, iterations, layer_readings
 from models.tables.rollups import rollups, series_rollups
 from models.tables.workers import workers
@@ -22,6 +23,8 @@ __all__ = [
     "layer_readings",
     "logs",
     "metadata",
+    "metric_values",
+    "metrics",
     "progress",
     "rollups",
     "series_rollups",

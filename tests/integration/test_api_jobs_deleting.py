@@ -9,11 +9,13 @@ from sqlalchemy import Engine, func, select, text
 
 from foundation.ids import new_id
 from foundation.settings import Settings
+from models.domain.metrics import MetricKind
 from models.tables import metadata
 from services.database import transaction
 from services.pages import LayerReading, LogLine, Page
 from services.submission import draft_job
 from services.submission import submit as submit_drafts
+from tests.measured import block_of
 from tests.submitted import Crew, Json, events_of, get, spec_of, submit
 from tests.waiting import wait_until
 from tests.written import make_rows
@@ -52,6 +54,7 @@ def worked_on(api: httpx.Client, engine: Engine, settings: Settings) -> tuple[Js
         epochs=[EPOCH],
         layers=[LayerReading(iteration, [NORMS]) for iteration in range(1, 17)],
         layers_every=1,
+        metrics=block_of((1, {"a": 1.0}, MetricKind.ITERATION)),
         checkpoints=[{"iteration": 2, **FILE}],
         artifacts=[{"name": "weights.safetensors", "kind": "weights", **FILE}],
         logs=[LogLine("stdout", "hello")],

@@ -107,14 +107,15 @@ def test_items_leave_out_what_include_does_not_name(api: httpx.Client, engine: E
     whole = api.get(f"/v1/jobs/{job_id}").json()
     (item,) = items(api)
     assert "attempts" not in item
+    assert "metrics" not in item
     assert "network" not in item["plan"]
     assert item["error"] == {"type": "E", "message": "m"}
-    rest = {"attempts", "plan", "error"}
+    rest = {"attempts", "metrics", "plan", "error"}
     assert {k: v for k, v in item.items() if k not in rest} == {
         k: v for k, v in whole.items() if k not in rest
     }
-    assert items(api, include="attempts,plan.network,error.traceback") == [whole]
-    assert items(api, include=["attempts", "plan.network, error.traceback"]) == [whole]
+    assert items(api, include="attempts,metrics,plan.network,error.traceback") == [whole]
+    assert items(api, include=["attempts,metrics", "plan.network, error.traceback"]) == [whole]
     (item,) = items(api, include="attempts")
     assert item["attempts"] == whole["attempts"]
     assert "network" not in item["plan"]

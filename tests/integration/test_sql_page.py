@@ -12,7 +12,7 @@ from tests.architecture.sources import ROOT
 from tests.written import write_job
 
 PAGE = (ROOT / "docs" / "sql.md").read_text()
-VIEWS = ("v_jobs", "v_iterations", "v_epochs", "v_attempts")
+VIEWS = ("v_jobs", "v_iterations", "v_epochs", "v_attempts", "v_metrics", "v_metric_values")
 COLUMN = re.compile(r"^\| `(\w+)` \| ([\w ]+) \|", re.MULTILINE)
 QUERIES: list[str] = re.findall(r"```sql\n(SELECT.+?);\n```", PAGE, re.DOTALL)
 
@@ -54,7 +54,7 @@ def test_a_query_of_the_page_runs_as_the_reader(reader: Connection, query: str) 
     assert reader.exec_driver_sql(query).keys()
 
 
-@pytest.mark.parametrize("table", ["jobs", "iterations", "workers"])
+@pytest.mark.parametrize("table", ["jobs", "iterations", "metric_values", "workers"])
 def test_the_reader_may_not_read_what_is_no_promise(reader: Connection, table: str) -> None:
     with pytest.raises(ProgrammingError, match="permission denied"):
         reader.exec_driver_sql(f"SELECT * FROM {table}")  # noqa: S608

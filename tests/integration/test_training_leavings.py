@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from models.domain.metrics import MetricKind
 from tests.trainings import RICH, SMALL, Book, train_spec
 from worker.training.data.digits import FILE
 from worker.training.errors import Diverged
@@ -94,6 +95,31 @@ def test_above_ten_classes_the_evaluation_has_the_best_five(tmp_path: Path) -> N
     _, book = train_spec(SMALL | {"dataset": dataset}, tmp_path)
     evaluation = json.loads(Path(book.artifacts["evaluation.json"]["uri"]).read_text())
     assert evaluation["top5_accuracy"] >= evaluation["accuracy"]
+    *_, (iteration, metrics, kind) = book.all("metrics")
+    assert (iteration, kind) == (book.epochs[-1]["last_iteration"], MetricKind.EPOCH)
+    assert metrics == {"test_top5_accuracy": evaluation["top5_accuracy"]}
+
+
+def test_above_ten_classes_the_best_five_are_a_metric_of_every_epoch(tmp_path: Path) -> None:
+    dataset = {"name": "synthetic", "shape": [8], "classes": 20, "train_samples": 400}
+    _, book = train_spec(SMALL | {"dataset": dataset | {"validation": 50}, "epochs": 3}, tmp_path)
+    ends = [epoch["last_iteration"] for epoch in book.epochs]
+    assert [(iteration, list(values)) for iteration, values, _ in book.all("metrics")] == [
+        (ends[0], ["val_top5_accuracy"]),
+        (ends[1], ["val_top5_accuracy"]),
+        (ends[2], ["val_top5_accuracy", "test_top5_accuracy"]),
+    ]
+    for iteration, values, _ in book.all("metrics"):
+        epoch = book.epochs[ends.index(iteration)]
+        assert epoch["val_accuracy"] <= values["val_top5_accuracy"] <= 1
+    # The sink hears of them before it hears of the epoch.
+    kinds = [kind for kind, _ in book.told if kind in {"metrics", "epoch"}]
+    assert kinds == ["metrics", "epoch"] * 3
+
+
+def test_up_to_ten_classes_the_trainer_has_no_metric_of_its_own(tmp_path: Path) -> None:
+    _, book = train_spec(SMALL, tmp_path)
+    assert book.all("metrics") == []
 
 
 def test_weights_that_are_not_finite_are_no_checkpoint(tmp_path: Path) -> None:

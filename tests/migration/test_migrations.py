@@ -92,5 +92,7 @@ def test_a_reader_sees_the_views_and_nothing_else(empty_database: Engine) -> Non
             "v_iterations",
             "v_epochs",
             "v_attempts",
+            "v_metrics",
+            "v_metric_values",
         }
         assert list(connection.scalars(writable)) == []

@@ -5,13 +5,14 @@
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 
 from models.domain.checkpoints import Resumed
 from models.domain.lifecycle import Wish
+from models.domain.metrics import MetricKind
 from models.domain.plan import Plan, make_plan
 from models.domain.spec import parse_spec, resolve
 from models.rows import Rows
@@ -193,6 +194,13 @@ class _Book:
 
     def layers(self, iteration: int, readings: list[dict[str, Any]]) -> None:
         self.readings[iteration] = readings
+
+    def metrics(
+        self,
+        iteration: int,
+        values: Mapping[str, float],
+        kind: MetricKind = MetricKind.ITERATION,
+    ) -> None: ...
 
     def phase(self, name: str, epoch: int, batch: int) -> None: ...
 

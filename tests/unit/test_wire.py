@@ -9,10 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.domain.lifecycle import Wish
+from models.domain.metrics import Metric, MetricKind
+from models.metrics import METRIC_DTYPE, MetricValues
 from tests.pretenders import make_rows
 from worker.wire import (
     MOST_FRAME_BYTES,
     MOST_ROWS_A_FRAME,
+    MOST_VALUES_A_FRAME,
     PING,
     FrameBroken,
     FrameReader,
@@ -20,6 +23,7 @@ from worker.wire import (
     decode,
     decode_wish,
     encode,
+    encode_metrics,
     encode_rows,
     encode_wish,
 )
@@ -46,6 +50,39 @@ def test_rows_come_back_as_the_same_bytes_in_frames_of_bounded_size() -> None:
     assert len(frames) == 2
     found = [decode(frame).rows for frame in frames]
     assert b"".join(each.tobytes() for each in found if each is not None) == rows.tobytes()
+
+
+def test_metrics_come_back_as_the_same_bytes_in_frames_of_bounded_size() -> None:
+    values = np.zeros(MOST_VALUES_A_FRAME + 3, METRIC_DTYPE)
+    values["iteration"] = np.arange(1, len(values) + 1)
+    values["value"].view("<i8")[:] = 0x7FF8_0000_0000_0001
+    told = MetricValues((Metric("a", MetricKind.EPOCH),), values)
+    frames = encode_metrics(told)
+    assert len(frames) == 2
+    found = [each for frame in frames if (each := decode(frame).metrics) is not None]
+    assert {each.metrics for each in found} == {told.metrics}
+    assert b"".join(each.values.tobytes() for each in found) == values.tobytes()
+
+
+VALUE = np.zeros(1, METRIC_DTYPE).tobytes()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\0\0\0\x09[]",
+        b"\0\0\0\x02[]" + VALUE,
+        b"\0\0\0\x02{}12",
+        b'\0\0\0\x05["a"]' + VALUE,
+        b'\0\0\0\x0d[["a","week"]]' + VALUE,
+        b"\0\0\0\x021." + VALUE,
+    ],
+    ids=["nothing", "cut", "unnamed", "ragged", "no kind", "unknown kind", "no list"],
+)
+def test_metrics_that_are_none_are_refused(body: bytes) -> None:
+    with pytest.raises(FrameBroken):
+        decode(Kind.METRICS.value + body)
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=5), st.integers(1, 200))

@@ -27,6 +27,7 @@ class EpochEnd:
         self.test: Measured | None = None
         self.is_best = False
         self.reason: StopReason | None = state.ending
+        self.metrics: dict[str, float] = {}
         self.measured: Measurements = {
             "train_loss": state.sums.train_loss,
             "train_accuracy": state.sums.train_accuracy,
@@ -64,6 +65,8 @@ class EpochEnd:
     def _note(self, split: str, measured: Measured) -> None:
         self.measured[f"{split}_loss"] = measured.loss
         self.measured[f"{split}_accuracy"] = measured.accuracy
+        if measured.top5 is not None:
+            self.metrics[f"{split}_top5_accuracy"] = measured.top5
 
     def _evaluate(self, split: Split) -> Measured:
         self._pulse.enter(Phase.EVALUATE, self._state.epoch, self._state.batch)

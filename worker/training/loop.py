@@ -9,6 +9,7 @@ from torch import Tensor
 from foundation.faults import Moment, reach
 from models.domain.checkpoints import Kept, Resumed
 from models.domain.lifecycle import Phase, StopReason, Wish
+from models.domain.metrics import MetricKind
 from worker.training.buffer import ScalarBuffer
 from worker.training.checkpoint import Resumable, load_newest, save_checkpoint
 from worker.training.environment import kind_of
@@ -114,6 +115,8 @@ class Loop:
         if end.is_best and self._parts.keep_best:
             weights = self._parts.network.state_dict()
             self.kept.best = {name: tensor.clone() for name, tensor in weights.items()}
+        if end.metrics:
+            self._sink.metrics(state.iteration, end.metrics, MetricKind.EPOCH)
         self._sink.epoch(end.row(self.kept.epoch_start))
         self._sink.summary(summary(self._parts, state, final=False))
         if state.ending is None:

@@ -1,15 +1,18 @@
 """What training tells the world, and what the world may ask of it.
 
 Deliveries are ordered: the rows up to an epoch's last iteration come before that epoch, a
-checkpoint at iteration k after the rows up to k, layer readings after their iteration's row.
+checkpoint at iteration k after the rows and the metrics up to k, layer readings after their
+iteration's row. Metrics may be told before their row: the sink keeps them until it comes.
 After the last row of a job that diverged nothing follows.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from models.domain.checkpoints import Kept, Resumed
 from models.domain.lifecycle import StopReason, Wish
+from models.domain.metrics import MetricKind
 from models.rows import Rows
 
 
@@ -65,6 +68,25 @@ class Sink(Protocol):
 
     def rows(self, rows: Rows) -> None:
         """Take finished iterations (ROW_DTYPE) in order; the array is the receiver's to keep."""
+
+    def metrics(
+        self,
+        iteration: int,
+        values: Mapping[str, float],
+        kind: MetricKind = MetricKind.ITERATION,
+    ) -> None:
+        """Take numbers of the trainer's own, of one iteration, by name.
+
+        Each name is a series whose iterations rise from call to call: one value an iteration,
+        none of an earlier one. Not every iteration has to have one. Those of an epoch are told of
+        its last iteration, before that epoch is. A job has at most 200 names, each
+        `[a-zA-Z_][a-zA-Z0-9_./-]{0,99}`. NaN and the infinities are stored as they are. Plain
+        numbers: reading a tensor would wait for its device.
+
+        Raises:
+            MetricsBroken: one of this does not hold; none of the call's values is booked.
+
+        """
 
     def epoch(self, epoch: dict[str, Any]) -> None:
         """Take a finished epoch: the fields of an item of `GET /v1/jobs/{id}/epochs`."""
