@@ -6,9 +6,7 @@ UPDATE renews the lease, moves the progress on and brings back what somebody wan
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 from sqlalchemy import Connection, case, func, insert, select, update
@@ -21,12 +19,13 @@ from models.rows import Rows
 from models.tables import artifacts, attempts, checkpoints, epochs, logs, progress, summaries
 from services.claims import database_session
 from services.copying import copy_layer_readings, copy_rows
+from services.fence import cross_fence
 from services.layer_curves import write_layer_rollups
 from services.lifecycle import Happening, write_events
 from services.metric_series import write_metrics
 from services.pages import Page, Record
 from services.rewinding import resume_at
-from services.rollups import write_rollups
+from services.rollups import Tails, write_rollups
 
 
 class RowsBroken(RuntimeError):
@@ -45,11 +44,12 @@ class CheckpointAhead(RuntimeError):
 
 @dataclass(frozen=True)
 class Owner:
-    """Who writes: an attempt, and how long its lease is."""
+    """Who writes: an attempt, how long its lease is, and what it remembers of its last flush."""
 
     job_key: int
     attempt: int
     lease_seconds: float
+    tails: Tails = field(default_factory=Tails, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -87,17 +87,27 @@ def flush(connection: Connection, owner: Owner, page: Page) -> Answer:
         _check_unbroken(owner.job_key, page.rows["iteration"])
     superseded: tuple[str, ...] = ()
     if page.resumed is not None:
+        owner.tails.forget()
         superseded = resume_at(connection, owner.job_key, owner.attempt, page.resumed)
     happenings = happenings_of(page, owner.attempt)
-    crossed = _cross_fence(connection, owner, page, len(happenings))
     job_key = owner.job_key
+    crossed = cross_fence(
+        connection,
+        job_key,
+        owner.attempt,
+        page,
+        lease_seconds=owner.lease_seconds,
+        events=len(happenings),
+    )
+    if crossed is None:
+        raise _refused(connection, owner, page.rows)
     _check_checkpoints(job_key, crossed.iteration, page.checkpoints)
     if page.attempt or page.new_session:
         _update_attempt(connection, owner, page)
     if page.rows is not None:
         reach(Moment.BEFORE_COPY)
         copy_rows(connection, job_key, page.rows)
-        write_rollups(connection, job_key, page.rows)
+        write_rollups(connection, job_key, page.rows, owner.tails)
         reach(Moment.AFTER_COPY)
     copy_layer_readings(
         connection, job_key, [(each.iteration, each.readings) for each in page.layers]
@@ -111,8 +121,8 @@ def flush(connection: Connection, owner: Owner, page: Page) -> Answer:
     _write_logs(connection, owner, page, first=crossed.last_line - len(page.logs) + 1)
     write_events(connection, job_key, happenings, first=crossed.last_event - len(happenings) + 1)
     return Answer(
-        wanted=None if crossed.wanted is None else Wish(crossed.wanted),
-        wanted_seconds=float(crossed.wanted_seconds or 0.0),
+        wanted=crossed.wanted,
+        wanted_seconds=crossed.wanted_seconds,
         number=crossed.flushes,
         superseded=superseded,
     )
@@ -189,64 +199,15 @@ def _check_checkpoints(job_key: int, last: int, booked: Sequence[Record]) -> Non
         raise CheckpointAhead(job_key, last, newest)
 
 
-def _cross_fence(connection: Connection, owner: Owner, page: Page, events: int) -> Any:  # noqa: ANN401 - a row
-    rows = page.rows
-    guard = [progress.c.job_key == owner.job_key, progress.c.attempt == owner.attempt]
-    if rows is not None:
-        guard.append(progress.c.iteration == int(rows["iteration"][0]) - 1)
-    crossed = connection.execute(
-        update(progress)
-        .where(*guard)
-        .values(
-            lease_until=func.clock_timestamp() + timedelta(seconds=owner.lease_seconds),
-            last_event=progress.c.last_event + events,
-            last_line=progress.c.last_line + len(page.logs),
-            flushes=progress.c.flushes + 1,
-            **_where_it_stands(page),
-        )
-        .returning(
-            progress.c.wanted,
-            progress.c.iteration,
-            func.extract("epoch", func.clock_timestamp() - progress.c.wanted_at).label(
-                "wanted_seconds"
-            ),
-            progress.c.last_event,
-            progress.c.last_line,
-            progress.c.flushes,
-        )
-    ).one_or_none()
-    if crossed is None:
-        _explain(connection, owner, rows)
-    return crossed
-
-
-def _explain(connection: Connection, owner: Owner, rows: Rows | None) -> None:
+def _refused(connection: Connection, owner: Owner, rows: Rows | None) -> FenceLost | RowsBroken:
     last = connection.execute(
         select(progress.c.iteration).where(
             progress.c.job_key == owner.job_key, progress.c.attempt == owner.attempt
         )
     ).scalar_one_or_none()
     if last is None or rows is None:
-        raise FenceLost(owner.job_key, owner.attempt)
-    raise RowsBroken(owner.job_key, last, int(rows["iteration"][0]))
-
-
-def _where_it_stands(page: Page) -> dict[str, Any]:
-    stands: dict[str, Any] = {"running_seconds": page.running_seconds}
-    for name in ("phase", "epoch", "batch", "iterations_per_second"):
-        value = getattr(page, name)
-        if value is not None:
-            stands[name] = value
-    if page.rows is not None:
-        last = page.rows[-1]
-        stands |= {
-            "iteration": int(last["iteration"]),
-            "rows": progress.c.rows + len(page.rows),
-            "latest_loss": float(last["loss"]),
-            "latest_lr": float(last["lr"]),
-            "latest_at": func.clock_timestamp(),
-        }
-    return stands
+        return FenceLost(owner.job_key, owner.attempt)
+    return RowsBroken(owner.job_key, last, int(rows["iteration"][0]))
 
 
 def _update_attempt(connection: Connection, owner: Owner, page: Page) -> None:

@@ -7,6 +7,7 @@ complete stands in no rollup: a curve's open end is read from finer levels and f
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,7 +28,7 @@ from models.rows import Rows
 from models.tables import iterations, rollups
 from services.aggregates import NOWHERE, Aggregates, Bools, chained, joined, of_rows
 from services.copy_format import CopyFormat
-from services.packed import Span, read_columns
+from services.packed import Span, nulls_of, read_columns
 
 BASE = 16
 FACTOR = 4
@@ -64,25 +65,67 @@ def completed(run: Run, each: int) -> Run | None:
     return Run((run.first + lead) // each, joined(parts, each))
 
 
-def write_rollups(connection: Connection, job_key: int, rows: Rows) -> None:
+@dataclass
+class Tails:
+    """What an attempt's next flush needs of the ones before, so that it need not read it again.
+
+    It is good for a flush that goes on where it ends, whatever became of the flush that left it:
+    one that goes on there finds the fence only where that one was committed.
+
+    Attributes:
+        at: the iteration that it ends at; None: nothing is known.
+        rows: after the last complete bucket of level 1.
+        levels: by level, the buckets after the last complete one of the next level.
+
+    """
+
+    at: int | None = None
+    rows: Run | None = None
+    levels: dict[int, Run] = field(default_factory=dict)
+
+    def forget(self) -> None:
+        self.at = None
+
+
+def write_rollups(connection: Connection, job_key: int, rows: Rows, tails: Tails) -> None:
     """Write what these rows, which stand in the book by now, have completed."""
     before = int(rows["iteration"][0]) - 1
-    last = before + len(rows)
-    if before // BASE == last // BASE:
-        return
-    stored = _stored_before(connection, job_key, before, last)
-    run = completed(_rows_since(connection, job_key, before - before % BASE, rows), BASE)
-    levels: list[tuple[int, Run]] = []
-    for level in range(1, TOP_LEVEL + 1):
-        if run is None:
-            break
-        levels.append((level, run))
-        earlier = stored.get(level)
-        if earlier is not None and earlier.end == run.first:
-            run = Run(earlier.first, chained([earlier.parts, run.parts]))
-        run = completed(run, FACTOR)
+    if tails.at != before:
+        _load(connection, job_key, before, tails)
+    levels = _advance(tails, Run(before, _of(rows)))
     if levels:
         _copy(connection, job_key, levels)
+
+
+def _advance(tails: Tails, rows: Run) -> list[tuple[int, Run]]:
+    """Add rows, and return level by level what they complete."""
+    run = rows if tails.rows is None else _after(tails.rows, rows)
+    tails.at = rows.end
+    tails.rows = _rest(run, BASE)
+    levels: list[tuple[int, Run]] = []
+    wide = completed(run, BASE)
+    for level in range(1, TOP_LEVEL + 1):
+        if wide is None:
+            break
+        levels.append((level, wide))
+        earlier = tails.levels.get(level)
+        run = wide if earlier is None else _after(earlier, wide)
+        tails.levels[level] = _rest(run, FACTOR)
+        wide = completed(run, FACTOR)
+    return levels
+
+
+def _after(earlier: Run, run: Run) -> Run:
+    """Join two runs; where one does not go on from the other, the earlier is of no use."""
+    if earlier.end != run.first:
+        return run
+    return Run(earlier.first, chained([earlier.parts, run.parts]))
+
+
+def _rest(run: Run, each: int) -> Run:
+    """What lies after the last border of the wider buckets."""
+    begin = max(run.first, run.end // each * each)
+    return Run(begin, run.parts.part(slice(begin - run.first, None)))
 
 
 def rewind_rollups(connection: Connection, job_key: int, to_iteration: int) -> None:
@@ -111,22 +154,21 @@ for _name in SERIES:
 _ROLLUPS = CopyFormat("rollups", _FIELDS)
 
 
-def _rows_since(connection: Connection, job_key: int, before: int, rows: Rows) -> Run:
-    """The rows after iteration `before`: these, and those in front of them that the book has."""
-    first = int(rows["iteration"][0])
-    parts = [_of(rows)]
-    if before + 1 < first:
-        found = read_columns(
-            connection, iterations, ("iteration", *SERIES), Span(job_key, before + 1, first - 1)
-        )
-        if len(found["iteration"]) != first - 1 - before:
-            return Run(first - 1, parts[0])
-        missing = found[SPARSE].nulls
-        values = np.stack([found[name].values for name in SERIES])
-        present = np.ones(values.shape, dtype=bool)
-        present[-1] = True if missing is None else ~missing
-        parts.insert(0, of_rows(found["iteration"].values, values, present))
-    return Run(before, chained(parts))
+def _load(connection: Connection, job_key: int, at: int, tails: Tails) -> None:
+    """Read what stands in the book up to iteration `at` and in no bucket of the next level."""
+    tails.rows = _read_rows(connection, job_key, at // BASE * BASE, at)
+    tails.levels = _read_levels(connection, job_key, at)
+
+
+def _read_rows(connection: Connection, job_key: int, after: int, last: int) -> Run | None:
+    if after == last:
+        return None
+    span = Span(job_key, after + 1, last)
+    found = read_columns(connection, iterations, ("iteration", *SERIES), span)
+    values = np.stack([found[name].values for name in SERIES])
+    present = np.ones(values.shape, dtype=bool)
+    present[-1] = ~nulls_of(found[SPARSE])
+    return Run(last - values.shape[1], of_rows(found["iteration"].values, values, present))
 
 
 def _of(rows: Rows) -> Aggregates:
@@ -136,15 +178,12 @@ def _of(rows: Rows) -> Aggregates:
     return of_rows(np.ascontiguousarray(rows["iteration"]), values, present)
 
 
-def _stored_before(connection: Connection, job_key: int, before: int, last: int) -> dict[int, Run]:
-    """By level: the buckets that a wider one, which is completed now, has parts of already."""
-    wanted: list[tuple[int, int]] = []
-    for level in range(1, TOP_LEVEL):
-        wide = width_of(level + 1)
-        if before // wide == last // wide:
-            break
-        first, end = before // wide * FACTOR, before // width_of(level)
-        wanted += [(level, bucket) for bucket in range(first, end)]
+def _read_levels(connection: Connection, job_key: int, at: int) -> dict[int, Run]:
+    wanted = [
+        (level, bucket)
+        for level in range(1, TOP_LEVEL)
+        for bucket in range(at // width_of(level + 1) * FACTOR, at // width_of(level))
+    ]
     if not wanted:
         return {}
     found = connection.execute(

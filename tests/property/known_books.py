@@ -1,5 +1,6 @@
 """A running job's book, and beside it in plain Python what was flushed into it."""
 
+import contextlib
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -54,6 +55,10 @@ class Summary:
         return abs(total - self.sum) <= 1e-12 * self.size
 
 
+class Lost(Exception):
+    """A transaction does not come to its end."""
+
+
 class KnownBook:
     """A job that this test's own attempt writes for.
 
@@ -85,15 +90,21 @@ class KnownBook:
     def id(self) -> UUID:
         return id_of(self.engine, self.key)
 
-    def flush(self, count: int, odd: Sequence[float] = ()) -> None:
-        """Write so many rows; a fifth of their numbers are among the odd ones."""
+    def flush(self, count: int, odd: Sequence[float] = (), *, fails: bool = False) -> None:
+        """Write so many rows; a fifth of their numbers are among the odd ones.
+
+        Where it fails the transaction is lost, and the rows are written by the next one.
+        """
         rows = self._rows(count, odd)
         measured = [
             each for each in rows["iteration"].tolist() if each == 1 or each % LAYERS_EVERY == 0
         ]
         norms = dict(zip(measured, self._numbers(len(measured), odd).tolist(), strict=True))
         layers = [LayerReading(at, [reading(norm), reading(None)]) for at, norm in norms.items()]
-        self._write(Page(rows=rows, layers=layers, layers_every=LAYERS_EVERY))
+        page = Page(rows=rows, layers=layers, layers_every=LAYERS_EVERY)
+        if fails:
+            self._lose(page)
+        self._write(page)
         self.norms |= norms
         for row in rows:
             for name in SERIES:
@@ -119,6 +130,11 @@ class KnownBook:
     def _write(self, page: Page) -> None:
         with transaction(self.engine) as connection:
             flush(connection, self._owner, page)
+
+    def _lose(self, page: Page) -> None:
+        with contextlib.suppress(Lost), transaction(self.engine) as connection:
+            flush(connection, self._owner, page)
+            raise Lost
 
     def _rows(self, count: int, odd: Sequence[float]) -> Rows:
         rows = make_rows(self.last + 1, count)

@@ -24,9 +24,13 @@ LEVELS = range(1, 7)
 LAYERS_BASE = BASE * LAYERS_EVERY
 
 odd_numbers = st.sampled_from([(), ODD[:3], ODD])
-# How many rows a flush brings, and before which flush the job goes on at which share of its rows.
+# How many rows a flush brings; at which share of its rows the job goes on before it, if it is
+# taken back; whether the flush is lost at first.
+Step = tuple[int, float | None, bool]
 steps = st.lists(
-    st.tuples(st.integers(1, 700), st.none() | st.floats(0, 1)), min_size=1, max_size=6
+    st.tuples(st.integers(1, 700), st.none() | st.floats(0, 1), st.booleans()),
+    min_size=1,
+    max_size=6,
 )
 points_asked = st.sampled_from([2, 3, 10, 100, 999, 10_000])
 several = hypothesis_settings(
@@ -34,14 +38,12 @@ several = hypothesis_settings(
 )
 
 
-def write_book(
-    engine: Engine, steps: list[tuple[int, float | None]], odd: tuple[float, ...]
-) -> KnownBook:
+def write_book(engine: Engine, steps: list[Step], odd: tuple[float, ...]) -> KnownBook:
     book = KnownBook(engine, seed=len(steps))
-    for count, resume_at in steps:
+    for count, resume_at, fails in steps:
         if resume_at is not None:
             book.resume(int(book.last * resume_at))
-        book.flush(count, odd)
+        book.flush(count, odd, fails=fails)
     return book
 
 
@@ -64,7 +66,7 @@ def check(stored: RowMapping, prefix: str, want: Summary) -> None:
 @several
 @given(steps=steps, odd=odd_numbers)
 def test_rollups_are_the_aggregates_of_their_rows(
-    engine: Engine, steps: list[tuple[int, float | None]], odd: tuple[float, ...]
+    engine: Engine, steps: list[Step], odd: tuple[float, ...]
 ) -> None:
     book = write_book(engine, steps, odd)
     with transaction(engine) as connection:
@@ -85,7 +87,7 @@ def test_rollups_are_the_aggregates_of_their_rows(
 @several
 @given(steps=steps, odd=odd_numbers)
 def test_a_layers_rollups_are_the_aggregates_of_its_readings(
-    engine: Engine, steps: list[tuple[int, float | None]], odd: tuple[float, ...]
+    engine: Engine, steps: list[Step], odd: tuple[float, ...]
 ) -> None:
     book = write_book(engine, steps, odd)
     measured = max(book.norms, default=0)
@@ -154,7 +156,7 @@ def check_curve(curve: Curve, values: Mapping[int, float]) -> None:
 )
 def test_a_curve_is_the_aggregate_of_its_range(
     engine: Engine,
-    steps: list[tuple[int, float | None]],
+    steps: list[Step],
     odd: tuple[float, ...],
     asked: list[tuple[float, float, int]],
 ) -> None:
