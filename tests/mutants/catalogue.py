@@ -28,9 +28,9 @@ _INTEGRATION = "tests/integration"
 MUTANTS = (
     Mutant(
         "no fence",
-        "services/recording.py",
-        "guard = [progress.c.job_key == owner.job_key, progress.c.attempt == owner.attempt]",
-        "guard = [progress.c.job_key == owner.job_key]",
+        "services/fence.py",
+        "attempt = :attempt AND iteration",
+        ":attempt = :attempt AND iteration",
         f"{_INTEGRATION}/test_recording.py"
         "::test_the_fence_stops_an_attempt_that_does_not_own_the_job",
     ),
@@ -41,6 +41,13 @@ MUTANTS = (
         "    return ()\n",
         f"{_INTEGRATION}/test_supervisor_resuming.py"
         "::test_the_next_attempt_goes_on_from_the_checkpoint_that_is_booked",
+    ),
+    Mutant(
+        "rollups outlive a rewind",
+        "services/rewinding.py",
+        "    rewind_rollups(connection, job_key, to_iteration)\n",
+        "",
+        "tests/property/test_rollups_property.py::test_rollups_are_the_aggregates_of_their_rows",
     ),
     Mutant(
         "a checkpoint registered before its rows",
