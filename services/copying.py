@@ -1,6 +1,7 @@
 """What training measures, into PostgreSQL and out of it by binary COPY."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from psycopg import sql
 from sqlalchemy import Connection
 
 from models.rows import Rows
+from services.aggregates import Aggregates
 from services.copy_format import HEADER, CopyFormat
 
 _ROWS = CopyFormat(
@@ -33,6 +35,21 @@ _METRIC_VALUES = CopyFormat(
         ("iteration", ">i8"),
         ("ordinal", ">i8"),
         ("value", ">f8"),
+    ],
+)
+_SERIES_ROLLUPS = CopyFormat(
+    "series_rollups",
+    [
+        ("job_key", ">i8"),
+        ("series", ">i4"),
+        ("level", ">i2"),
+        ("bucket", ">i8"),
+        ("first", ">i8"),
+        ("count", ">i4"),
+        ("non_finite", ">i4"),
+        ("min", ">f8"),
+        ("max", ">f8"),
+        ("sum", ">f8"),
     ],
 )
 _COPY_LOSSES = (
@@ -87,6 +104,27 @@ def copy_metric_values(
     """Write values of metrics: their columns but the job's, whose rows are in the key's order."""
     values: dict[str, NDArray[Any] | int] = {"job_key": job_key, **columns}
     _METRIC_VALUES.copy(connection, len(columns["value"]), values, {})
+
+
+def copy_series_rollups(
+    connection: Connection,
+    job_key: int,
+    *,
+    series: NDArray[Any],
+    level: NDArray[Any],
+    bucket: NDArray[Any],
+    cells: Aggregates,
+) -> None:
+    """Write buckets of sparse series: each one's series, level, number and what it comes to."""
+    values: dict[str, NDArray[Any] | int] = {
+        "job_key": job_key,
+        "series": series,
+        "level": level,
+        "bucket": bucket,
+        **{field.name: getattr(cells, field.name) for field in fields(cells)},
+    }
+    nothing = cells.without_finite
+    _SERIES_ROLLUPS.copy(connection, cells.buckets, values, {"min": nothing, "max": nothing})
 
 
 def copy_losses(

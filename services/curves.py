@@ -16,8 +16,9 @@ from services.curve_cover import CurveSpan, cover, level_for
 from services.curve_parts import Parts, Wanted, read_parts, read_points
 from services.epoch_curves import read_epoch_parts
 from services.layer_curves import read_layer_parts
+from services.metric_curves import read_metric_parts
 from services.rollups import SPARSE, width_of
-from services.series import EpochSeries, IterationSeries, LayerSeries, parse_series
+from services.series import EpochSeries, IterationSeries, LayerSeries, MetricSeries, parse_series
 
 POINTS = 1_000
 MOST_JOBS = 200
@@ -49,7 +50,8 @@ class Curve:
 
     Attributes:
         first, last: the iterations that it was drawn for; `last` is at most the newest one.
-        bucket: how many iterations (epochs, for a series of epochs) a point stands for; 1: a row.
+        bucket: how many iterations (epochs, for a series of epochs; values, for a metric) a point
+            stands for; 1: a row.
         parts: of one series.
 
     """
@@ -112,6 +114,8 @@ def read_curves(connection: Connection, job_ids: Sequence[UUID], query: CurveQue
             drawn = [read_epoch_parts(connection, series, span) for span in spans]
         case LayerSeries():
             drawn = [read_layer_parts(connection, series, span) for span in spans]
+        case MetricSeries():
+            drawn = [read_metric_parts(connection, series, span) for span in spans]
     return [
         Curve(book.id, query.series, span.first, span.last, bucket, _points(parts, bucket))
         for book, span, (bucket, parts) in zip(books, spans, drawn, strict=True)

@@ -5,16 +5,14 @@ so that each holds sixteen readings, or the first one of all beside them.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from psycopg import sql
 from sqlalchemy import Connection, delete, select
 
 from models.tables import jobs, layer_readings, series_rollups
 from services.aggregates import NOWHERE, Aggregates, chained, grouped, of_rows
-from services.copy_format import CopyFormat
+from services.copying import copy_series_rollups
 from services.curve_cover import CurveSpan, cover, level_for
 from services.curve_parts import (
     Parts,
@@ -42,21 +40,6 @@ _READINGS = sql.SQL("""
         ORDER BY iteration
     ) AS readings
 """)
-_COPY = CopyFormat(
-    "series_rollups",
-    [
-        ("job_key", ">i8"),
-        ("series", ">i4"),
-        ("level", ">i2"),
-        ("bucket", ">i8"),
-        ("first", ">i8"),
-        ("count", ">i4"),
-        ("non_finite", ">i4"),
-        ("min", ">f8"),
-        ("max", ">f8"),
-        ("sum", ">f8"),
-    ],
-)
 
 
 def write_layer_rollups(
@@ -229,17 +212,11 @@ def _stored(connection: Connection, job_key: int, level: int, first: int, run: R
 def _write(connection: Connection, job_key: int, level: int, run: Run) -> None:
     series, bucket = np.nonzero(run.parts.count)
     cells = run.parts.at(series, bucket)
-    values: dict[str, NDArray[Any] | int] = {
-        "job_key": job_key,
-        "series": series,
-        "level": level,
-        "bucket": bucket + run.first,
-        "first": cells.first,
-        "count": cells.count,
-        "non_finite": cells.non_finite,
-        "min": cells.min,
-        "max": cells.max,
-        "sum": cells.sum,
-    }
-    nothing = cells.without_finite
-    _COPY.copy(connection, len(series), values, {"min": nothing, "max": nothing})
+    copy_series_rollups(
+        connection,
+        job_key,
+        series=series,
+        level=np.full(len(series), level),
+        bucket=bucket + run.first,
+        cells=cells,
+    )

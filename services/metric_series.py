@@ -5,20 +5,26 @@ value of it updates: jobs are shown and filtered by it without a look at the val
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection, case, func, select, text
+from sqlalchemy import Connection, Row, case, delete, func, select, text
 
 from models.domain.metrics import MOST_METRICS, Metric, MetricKind, MetricsBroken, check_name
 from models.metrics import MetricValues
 from models.tables import epochs, metrics
+from services.aggregates import Floats, Ints
 from services.copying import copy_metric_values
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
+from services.metric_rollups import (
+    Grown,
+    Stretch,
+    read_stretch,
+    rewind_metric_rollups,
+    write_metric_rollups,
+)
+from services.rollups import TOP_LEVEL
 
 
 @dataclass(slots=True)
@@ -76,26 +82,18 @@ def write_metrics(
         return
     known = _read(connection, job_key)
     changed: list[_Series] = []
-    pieces: list[dict[str, npt.NDArray[Any]]] = []
+    grown: list[Grown] = []
     for metric, iterations, values in _by_metric(told):
         series = _find(known, metric)
-        ordinals = np.arange(series.count + 1, series.count + 1 + len(values))
+        grown.append(Grown(series.number, series.count, iterations, values))
         series.add(iterations, values)
         if series.last_iteration > reached:
             at = f"iteration {series.last_iteration}, the book ends at {reached}"
             raise MetricsBroken(f"metric {series.name} at {at}")
-        numbers = np.full(len(values), series.number)
-        pieces.append(
-            {"metric": numbers, "iteration": iterations, "ordinal": ordinals, "value": values}
-        )
         changed.append(series)
-    copied = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
-    copy_metric_values(connection, job_key, copied)
-    names = ("number", "name", "kind", "count", "non_finite", "last", "min", "max")
-    columns = {
-        name: [getattr(series, name) for series in changed] for name in (*names, "last_iteration")
-    }
-    connection.execute(_STORE, {"job_key": job_key, **columns})
+    _copy(connection, job_key, grown)
+    write_metric_rollups(connection, job_key, grown)
+    _store(connection, job_key, changed)
 
 
 def metrics_beyond(
@@ -126,13 +124,44 @@ def metrics_beyond(
 
 
 def take_back(connection: Connection, job_key: int, beyond: Mapping[int, int]) -> None:
-    """Remove the values after these iterations of these metrics; a metric without any goes."""
+    """Remove the values after these iterations of these metrics; a metric without any goes.
+
+    What stays is added up from the rollups: it takes no longer for a million values.
+    """
     if not beyond:
         return
-    numbers = {"job_key": job_key, "numbers": list(beyond)}
-    connection.execute(_FORGET, {**numbers, "bounds": list(beyond.values())})
-    connection.execute(_FORGET_EMPTY, numbers)
-    connection.execute(_COUNT_AGAIN, numbers)
+    bounds = {"numbers": list(beyond), "bounds": list(beyond.values())}
+    newest = connection.execute(_TAKE_BACK, {"job_key": job_key, **bounds}).all()
+    counts = {row.number: row.ordinal or 0 for row in newest}
+    rewind_metric_rollups(connection, job_key, counts)
+    gone = [number for number, count in counts.items() if not count]
+    connection.execute(
+        delete(metrics).where(metrics.c.job_key == job_key, metrics.c.number.in_(gone))
+    )
+    kept = {series.number: series for series in _read(connection, job_key).values()}
+    changed = [kept[row.number] for row in newest if row.ordinal]
+    for series, row in zip(changed, (row for row in newest if row.ordinal), strict=True):
+        _count_again(connection, job_key, series, row)
+    _store(connection, job_key, changed)
+
+
+def _count_again(connection: Connection, job_key: int, series: _Series, newest: Row[Any]) -> None:
+    """Say of a metric what it comes to, where `newest` is its last value."""
+    stretch = Stretch(series.number, 1, newest.ordinal, 1, newest.iteration)
+    parts = read_stretch(connection, job_key, stretch, TOP_LEVEL).parts
+    series.count, series.non_finite = newest.ordinal, int(parts.non_finite.sum())
+    has_finite = series.count > series.non_finite
+    series.min = float(parts.min.min()) if has_finite else None
+    series.max = float(parts.max.max()) if has_finite else None
+    series.last, series.last_iteration = newest.value, newest.iteration
+
+
+def _store(connection: Connection, job_key: int, changed: Sequence[_Series]) -> None:
+    columns = {
+        field.name: [getattr(series, field.name) for series in changed] for field in fields(_Series)
+    }
+    if changed:
+        connection.execute(_STORE, {"job_key": job_key, **columns})
 
 
 _STORE = text("""
@@ -147,36 +176,32 @@ _STORE = text("""
         count = excluded.count, non_finite = excluded.non_finite, last = excluded.last,
         min = excluded.min, max = excluded.max, last_iteration = excluded.last_iteration
 """)
-_FORGET = text("""
-    DELETE FROM metric_values
-    USING unnest(CAST(:numbers AS integer[]), CAST(:bounds AS bigint[])) AS kept (number, bound)
-    WHERE job_key = :job_key AND metric = kept.number AND iteration > kept.bound
-""")
-_FORGET_EMPTY = text("""
-    DELETE FROM metrics
-    WHERE job_key = :job_key AND number = ANY(CAST(:numbers AS integer[])) AND NOT EXISTS (
-        SELECT FROM metric_values
-        WHERE metric_values.job_key = metrics.job_key AND metric_values.metric = metrics.number
+# The metric's newest value then, of those that the DELETE leaves: it sees what was there before it.
+_TAKE_BACK = text("""
+    WITH kept AS (
+        SELECT * FROM unnest(CAST(:numbers AS integer[]), CAST(:bounds AS bigint[]))
+            AS kept (number, bound)
+    ), gone AS (
+        DELETE FROM metric_values USING kept
+        WHERE job_key = :job_key AND metric = kept.number AND iteration > kept.bound
     )
+    SELECT kept.number, newest.ordinal, newest.iteration, newest.value
+    FROM kept LEFT JOIN LATERAL (
+        SELECT ordinal, iteration, value FROM metric_values
+        WHERE job_key = :job_key AND metric = kept.number AND iteration <= kept.bound
+        ORDER BY iteration DESC LIMIT 1
+    ) AS newest ON true
 """)
-_COUNT_AGAIN = text("""
-    UPDATE metrics
-    SET (count, non_finite, min, max, last_iteration) = (
-            SELECT count(*), count(*) FILTER (WHERE NOT finite), min(value) FILTER (WHERE finite),
-                max(value) FILTER (WHERE finite), max(iteration)
-            FROM (
-                SELECT iteration, value, value > '-Infinity' AND value < 'Infinity' AS finite
-                FROM metric_values AS kept
-                WHERE kept.job_key = metrics.job_key AND kept.metric = metrics.number
-            ) AS kept
-        ),
-        last = (
-            SELECT value FROM metric_values AS kept
-            WHERE kept.job_key = metrics.job_key AND kept.metric = metrics.number
-            ORDER BY iteration DESC LIMIT 1
-        )
-    WHERE job_key = :job_key AND number = ANY(CAST(:numbers AS integer[]))
-""")
+
+
+def _copy(connection: Connection, job_key: int, grown: Sequence[Grown]) -> None:
+    columns = {
+        "metric": np.repeat([each.number for each in grown], [len(each.values) for each in grown]),
+        "iteration": np.concatenate([each.iterations for each in grown]),
+        "ordinal": np.concatenate([np.arange(each.before, each.after) + 1 for each in grown]),
+        "value": np.concatenate([each.values for each in grown]),
+    }
+    copy_metric_values(connection, job_key, columns)
 
 
 def _read(connection: Connection, job_key: int) -> dict[str, _Series]:

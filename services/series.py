@@ -1,9 +1,10 @@
-"""The series of a job, by name: `loss`, `epoch.train_loss`, `layers.conv1.error_norm`."""
+"""The series of a job, by name: `loss`, `epoch.train_loss`, `layers.conv1.error_norm`, …."""
 
 from dataclasses import dataclass
 from difflib import get_close_matches
 
 from models.domain.errors import Breach, QueryInvalid
+from models.domain.metrics import is_name
 from models.tables import epochs
 from services.rollups import SERIES
 
@@ -39,7 +40,14 @@ class LayerSeries:
     norm: str
 
 
-Series = IterationSeries | EpochSeries | LayerSeries
+@dataclass(frozen=True, slots=True)
+class MetricSeries:
+    """A metric of the trainer's own; which ones there are, nobody knows before it tells them."""
+
+    name: str
+
+
+Series = IterationSeries | EpochSeries | LayerSeries | MetricSeries
 
 
 def parse_series(name: str) -> Series:
@@ -54,6 +62,8 @@ def parse_series(name: str) -> Series:
         return IterationSeries(name)
     if kind == "epoch" and rest in EPOCH_SERIES:
         return EpochSeries(rest)
+    if kind == "metrics" and is_name(rest):
+        return MetricSeries(rest)
     layer, _, norm = rest.rpartition(".")
     if kind == "layers" and layer and norm in LAYER_NORMS:
         return LayerSeries(layer, norm)
@@ -67,7 +77,7 @@ def unknown_series(name: str, layers: list[str]) -> QueryInvalid:
     nearest = get_close_matches(name[:200], known, n=1)
     hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(SERIES)}"
     if not nearest:
-        hint += ", epoch.<name>, layers.<layer>.<norm>"
+        hint += ", epoch.<name>, layers.<layer>.<norm>, metrics.<name>"
     return QueryInvalid([Breach(("query", "series"), f"{name[:80]}: {hint}")])
 
 

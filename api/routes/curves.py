@@ -28,7 +28,7 @@ def wanted_curve(
         Query(
             max_length=LONGEST_NAME,
             description="`loss`, `lr`, `grad_norm`, `seconds`, `epoch.train_loss` …, "
-            "`layers.conv1.error_norm` …",
+            "`layers.conv1.error_norm` …, `metrics.<name>`",
         ),
     ] = "loss",
     first: Annotated[int | None, Query(alias="from", ge=1, le=LARGEST)] = None,
@@ -54,8 +54,9 @@ def _answer(model: type[Any]) -> dict[int | str, dict[str, Any]]:
 def get_curve(connection: SnapshotDependency, job_id: JobId, query: Wanted) -> Response:
     """Read a curve: buckets of iterations, each with its smallest, mean and largest value.
 
-    `bucket` says how many iterations (epochs, for `epoch.…`) a point stands for, `rows` how many
-    rows all of them do. Where there are no more rows than `points`, `bucket` is 1: the rows.
+    `bucket` says how many iterations (for `epoch.…` epochs, for `metrics.…` values) a point stands
+    for, `rows` how many rows all of them do. Where there are no more rows than `points`, `bucket`
+    is 1: the rows.
     """
     return _json(_text(read_curve(connection, job_id, query)))
 

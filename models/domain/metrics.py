@@ -28,6 +28,10 @@ class MetricsBroken(RuntimeError):
     """A trainer's mistake with its metrics: a name or an iteration that can't be booked."""
 
 
+def is_name(name: str) -> bool:
+    return _NAME.fullmatch(name) is not None
+
+
 def check_name(name: str) -> None:
     """Let a name pass that paths, filters and files can hold.
 
@@ -35,6 +39,6 @@ def check_name(name: str) -> None:
         MetricsBroken: it is none.
 
     """
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         rule = "a letter or _, then at most 99 letters, digits, _ . / -"
         raise MetricsBroken(f"{name[:120]!r} can't name a metric: {rule}")

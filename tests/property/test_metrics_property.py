@@ -2,27 +2,42 @@
 
 import math
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, Engine, func
+from sqlalchemy import Connection, Engine, func, select
 
 from models.domain.checkpoints import Resumed
 from models.domain.metrics import MetricKind
+from models.tables import series_rollups
 from services.claims import Slot, claim
 from services.database import transaction
 from services.pages import Page, cut
 from services.recording import Owner, flush
+from services.rollups import TOP_LEVEL, width_of
+from services.series import FIRST_METRIC
 from tests.bookings import book_job
 from tests.measured import Told, block_of, booked_metrics, booked_values
 from tests.pretenders import BATCHES, epoch_of, make_rows
 
 KINDS = {"a": MetricKind.ITERATION, "b/c": MetricKind.ITERATION, "top.5": MetricKind.EPOCH}
-MOST_ROWS = 15
+MOST_ROWS = 70
 
 numbers = st.floats() | st.sampled_from([math.nan, math.inf, -math.inf, 0.0, -0.0])
 told = st.dictionaries(st.sampled_from(["a", "b/c"]), numbers)
-deliveries = st.lists(told, max_size=25)
+
+
+def _many(count: int, cycle: list[float]) -> list[dict[str, float]]:
+    """Values enough for buckets of several levels."""
+    return [
+        {"a": cycle[n % len(cycle)] + n} | ({"b/c": n / 7} if n % 3 else {}) for n in range(count)
+    ]
+
+
+deliveries = st.lists(told, max_size=25) | st.builds(
+    _many, st.integers(20, 120), st.lists(numbers, min_size=1, max_size=5)
+)
 
 
 @dataclass
@@ -72,6 +87,7 @@ def test_values_are_there_once_and_add_up(engine: Engine, data: st.DataObject, s
             for piece in cut(page, MOST_ROWS):
                 flush(connection, owner, piece)
             _check(connection, owner, model)
+            _check_rollups(connection, owner, model)
 
 
 def _epochs_at(iteration: int) -> list[int]:
@@ -120,6 +136,41 @@ def _check(connection: Connection, owner: Owner, model: Model) -> None:
         assert (row["count"], row["non_finite"]) == (len(values), len(values) - len(finite))
         assert (row["min"], row["max"]) == (min(finite, default=None), max(finite, default=None))
         assert (row["last_iteration"], repr(row["last"])) == (values[-1][1], repr(values[-1][2]))
+
+
+def _check_rollups(connection: Connection, owner: Owner, model: Model) -> None:
+    """Every complete bucket is there, no other, and equals the aggregate of its values."""
+    numbers = {
+        name: row["number"] for name, row in booked_metrics(connection, owner.job_key).items()
+    }
+    expected = {}
+    for name, values in model.values.items():
+        told = sorted(values.items())
+        for level in range(1, TOP_LEVEL + 1):
+            width = width_of(level)
+            for bucket in range(len(told) // width):
+                held = told[bucket * width : (bucket + 1) * width]
+                key = (FIRST_METRIC + numbers[name], level, bucket)
+                expected[key] = (held[0][0], [value for _, value in held])
+    found = connection.execute(
+        select(series_rollups).where(series_rollups.c.job_key == owner.job_key)
+    ).mappings()
+    booked = {(row["series"], row["level"], row["bucket"]): row for row in found}
+    assert booked.keys() == expected.keys()
+    for key, (first, told_values) in expected.items():
+        row = booked[key]
+        finite = [value for value in told_values if math.isfinite(value)]
+        assert (row["first"], row["count"]) == (first, len(told_values))
+        assert row["non_finite"] == len(told_values) - len(finite)
+        assert (row["min"], row["max"]) == (min(finite, default=None), max(finite, default=None))
+        _check_sum(row["sum"], finite)
+
+
+def _check_sum(booked: float, finite: list[float]) -> None:
+    """To 1e-12 of what was added up; a sum that leaves the range of floats is no number."""
+    size = sum(map(Fraction, map(abs, finite)))
+    if size < Fraction(2) ** 1023:
+        assert abs(Fraction(booked) - sum(map(Fraction, finite))) <= size / 10**12
 
 
 def _owner(connection: Connection) -> Owner:
