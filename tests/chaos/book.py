@@ -21,6 +21,7 @@ from models.tables import (
     jobs,
     layer_readings,
     progress,
+    rollups,
     summaries,
 )
 from services.database import snapshot
@@ -59,6 +60,7 @@ class Book:
         summary: its row of `summaries`.
         iterations: in order.
         epochs: in order.
+        rollups: in the order of level and bucket.
         layers: in the order of iteration and position.
         attempts: in order.
         events: in order.
@@ -72,6 +74,7 @@ class Book:
     progress: Row[Any]
     summary: Row[Any]
     iterations: Numbers
+    rollups: Rows
     epochs: Rows
     layers: Rows
     attempts: Rows
@@ -123,6 +126,7 @@ def _read(connection: Connection, job: Row[Any]) -> Book:
         progress=where_it_stands,
         summary=summary,
         iterations=_numbers(connection, job.key),
+        rollups=rows(rollups, "level", "bucket"),
         epochs=rows(epochs, "epoch"),
         layers=rows(layer_readings, "iteration", "position"),
         attempts=rows(attempts, "number"),

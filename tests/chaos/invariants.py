@@ -10,6 +10,7 @@ from tests.chaos.chronicle import broken_chronicle
 from tests.chaos.endings import broken_ending
 from tests.chaos.files import broken_files
 from tests.chaos.readings import broken_readings
+from tests.chaos.rollups import broken_rollups
 from tests.chaos.trainers import outliving_trainers
 from tests.chaos.twins import Twins, differences
 
@@ -43,6 +44,7 @@ def violations_of(book: Book, twins: Twins, engine: Engine, bounds: Bounds) -> I
     """Hold one job against the promise's invariants 1 to 4."""
     for texts in (
         broken_readings(book),
+        broken_rollups(book),
         broken_chronicle(book, bounds.overdue),
         broken_ending(book),
         broken_files(book, engine),

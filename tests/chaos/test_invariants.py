@@ -35,6 +35,14 @@ IN_THE_ROWS = [
     ("DELETE FROM layer_readings WHERE iteration = 10", "layer readings"),
     ("UPDATE layer_readings SET iteration = 31 WHERE iteration = 30", "layer readings"),
 ]
+IN_THE_ROLLUPS = [
+    ("DELETE FROM rollups", "rollups (level, bucket) are not those of 30 rows, first at [(1, 0)]"),
+    ("UPDATE rollups SET bucket = 1", "not those of 30 rows"),
+    ("UPDATE rollups SET loss_max = loss_max + 1e-12", "rows' loss"),
+    ("UPDATE rollups SET lr_min = NULL", "rows' lr"),
+    ("UPDATE rollups SET grad_norm_sum = grad_norm_sum * (1 + 1e-11)", "rows' grad_norm"),
+    ("UPDATE iterations SET loss = 9 WHERE iteration = 16", "rollup 0 of level 1"),
+]
 IN_THE_STORY = [
     ("DELETE FROM events WHERE id = 5", "event ids are not 1 to"),
     ("UPDATE progress SET last_event = last_event + 1", "event ids are not 1 to"),
@@ -107,8 +115,8 @@ def test_a_job_that_was_killed_and_went_on_is_in_order(engine: Engine, tmp_path:
 
 @pytest.mark.parametrize(
     "plants",
-    [IN_THE_ROWS, IN_THE_STORY, AT_THE_END, AGAINST_THE_TWIN],
-    ids=["rows", "story", "end", "twin"],
+    [IN_THE_ROWS, IN_THE_ROLLUPS, IN_THE_STORY, AT_THE_END, AGAINST_THE_TWIN],
+    ids=["rows", "rollups", "story", "end", "twin"],
 )
 def test_what_is_wrong_with_a_book_is_named(
     engine: Engine, tmp_path: Path, plants: list[tuple[str, str]]
@@ -173,5 +181,5 @@ def test_a_running_job_must_be_its_twin_as_far_as_it_went(engine: Engine, tmp_pa
     twin = read_book(engine, book_undisturbed(engine, tmp_path))
     job_id = book_running(engine, tmp_path)
     _plant(engine, job_id, "UPDATE iterations SET lr = 0.2 WHERE iteration = 12")
-    (text,) = _texts(engine, job_id, {twin.job.spec_sha256: twin})
+    *_, text = _texts(engine, job_id, {twin.job.spec_sha256: twin})
     assert text.startswith("from iteration 12 on (1 rows) lr is")
