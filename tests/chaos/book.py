@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Connection, Engine, Row, Table, func, select
+from sqlalchemy import Connection, Engine, Row, RowMapping, Table, func, select
 
 from models.tables import (
     artifacts,
@@ -20,6 +20,8 @@ from models.tables import (
     iterations,
     jobs,
     layer_readings,
+    metric_values,
+    metrics,
     progress,
     rollups,
     summaries,
@@ -62,6 +64,8 @@ class Book:
         epochs: in order.
         rollups: in the order of level and bucket.
         layers: in the order of iteration and position.
+        metrics: in the order of their numbers.
+        metric_values: in the order of metric and iteration.
         attempts: in order.
         events: in order.
         checkpoints: the oldest first.
@@ -77,6 +81,8 @@ class Book:
     rollups: Rows
     epochs: Rows
     layers: Rows
+    metrics: Sequence[RowMapping]
+    metric_values: Rows
     attempts: Rows
     events: Rows
     checkpoints: Rows
@@ -85,6 +91,9 @@ class Book:
     @property
     def title(self) -> str:
         return f"{self.job.name} {self.job.id} ({self.job.state})"
+
+    def values_of(self, metric: RowMapping) -> Rows:
+        return [row for row in self.metric_values if row.metric == metric["number"]]
 
 
 def ask(engine: Engine, work: Callable[[Connection], T]) -> T:
@@ -129,6 +138,12 @@ def _read(connection: Connection, job: Row[Any]) -> Book:
         rollups=rows(rollups, "level", "bucket"),
         epochs=rows(epochs, "epoch"),
         layers=rows(layer_readings, "iteration", "position"),
+        metrics=connection.execute(
+            select(metrics).where(metrics.c.job_key == job.key).order_by(metrics.c.number)
+        )
+        .mappings()
+        .all(),
+        metric_values=rows(metric_values, "metric", "iteration"),
         attempts=rows(attempts, "number"),
         events=rows(events, "id"),
         checkpoints=rows(checkpoints, "iteration", "attempt"),

@@ -9,12 +9,14 @@ from sqlalchemy import Connection, Engine
 from foundation.settings import LimitsSettings
 from models.domain.checkpoints import Resumed
 from models.domain.lifecycle import Outcome, StopReason
+from models.domain.metrics import MetricKind
 from services.claims import Slot, claim
 from services.database import transaction
 from services.endings import Ending, end_attempt
 from services.pages import LayerReading, Page
 from services.recording import Owner, flush
 from services.submission import draft_job, submit
+from tests.measured import block_of, iteration_metrics
 from tests.pretenders import BATCHES, epoch_of, make_rows, reading
 
 EPOCHS = 3
@@ -93,6 +95,10 @@ def _page(epoch: int, folder: Path, job_id: str, attempt: int) -> Page:
         rows=make_rows(last - BATCHES + 1, BATCHES),
         epochs=[measured],
         layers=[LayerReading(iteration, [reading(1.0), reading(0.5)]) for iteration in due],
+        metrics=block_of(
+            *iteration_metrics(last - BATCHES + 1, last),
+            (last, {"epoch.number": float(epoch)}, MetricKind.EPOCH),
+        ),
         checkpoints=[{"iteration": last, **stored}],
         summary={
             **{name: measured[name] for name in _MEASURED},

@@ -1,4 +1,4 @@
-"""Iterations, epochs and layer readings against the plan's arithmetic and each other."""
+"""Iterations, epochs, layer readings and metrics against the plan's arithmetic and each other."""
 
 import math
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ from sqlalchemy import Row
 
 from models.domain.lifecycle import State
 from tests.chaos.book import Book, Numbers
+from tests.chaos.metrics import broken_metrics
 
 ROUNDING = 1e-12
 
@@ -18,6 +19,7 @@ def broken_readings(book: Book) -> Iterator[str]:
     yield from _iterations(book)
     yield from _epochs(book)
     yield from _layers(book)
+    yield from broken_metrics(book)
 
 
 def _iterations(book: Book) -> Iterator[str]:

@@ -33,7 +33,7 @@ RESIDUAL: Json = {
         {"global_avg_pool": {}},
         {"flatten": {}},
         {"dropout": {"p": 0.1}},
-        {"linear": {"features": 5}},
+        {"linear": {"features": 12}},
     ]
 }
 DENSE: Json = {
@@ -82,13 +82,16 @@ def patience(epochs: int) -> Json:
 
 
 def stepped(epochs: int) -> Json:
-    """A residual network on synthetic images: AdamW, steps, clipped gradients, dropped rests."""
+    """A residual network on synthetic images: AdamW, steps, clipped gradients, dropped rests.
+
+    It has more than ten classes: the trainer tells metrics of its own.
+    """
     return {
         "name": "stepped",
         "dataset": {
             "name": "synthetic",
             "shape": [3, 12, 12],
-            "classes": 5,
+            "classes": 12,
             "train_samples": 1_010,
             "test_samples": 100,
             "validation": 101,

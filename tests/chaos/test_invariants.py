@@ -34,6 +34,13 @@ IN_THE_ROWS = [
     ("DELETE FROM epochs", "0 epochs at iteration 30"),
     ("DELETE FROM layer_readings WHERE iteration = 10", "layer readings"),
     ("UPDATE layer_readings SET iteration = 31 WHERE iteration = 30", "layer readings"),
+    ("DELETE FROM metric_values WHERE iteration = 9", "are not numbered from 1 to 29"),
+    ("DELETE FROM metric_values WHERE iteration = 30", "metric a/each has count 30"),
+    ("DELETE FROM metrics WHERE name = 'a.third'", "values of the metrics [2], which have no"),
+    ("UPDATE metrics SET max = 2 WHERE name = 'a/each'", "metric a/each has max 2.0"),
+    ("UPDATE metrics SET last = 2 WHERE name = 'a/each'", "metric a/each has last 2.0"),
+    ("UPDATE metric_values SET iteration = 31 WHERE iteration = 30", "to 31, the book to 30"),
+    ("UPDATE metric_values SET iteration = 19 WHERE metric = 3 AND ordinal = 2", "at [19], where"),
 ]
 IN_THE_ROLLUPS = [
     ("DELETE FROM rollups", "rollups (level, bucket) are not those of 30 rows, first at [(1, 0)]"),
@@ -80,6 +87,7 @@ AGAINST_THE_TWIN = [
     ("UPDATE iterations SET grad_norm = NULL WHERE iteration = 4", "grad_norm is nan"),
     ("UPDATE epochs SET test_loss = 1 WHERE epoch = 2", "epoch 2 differs from its twin's"),
     ("UPDATE layer_readings SET error_norm = 2 WHERE iteration = 10", "layer reading 3 differs"),
+    ("UPDATE metric_values SET value = 2 WHERE iteration = 7", "metrics differ from its twin's"),
     ("UPDATE summaries SET best_iteration = 1", "summary 1 differs"),
     ("UPDATE jobs SET weights_sha256 = 'x'", "weights_sha256 is x, its twin's"),
     ("UPDATE jobs SET stop_reason = 'patience'", "stop_reason is patience, its twin's epochs"),

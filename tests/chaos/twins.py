@@ -27,6 +27,7 @@ def differences(book: Book, twin: Book) -> Iterator[str]:
     yield from _rows(book, twin)
     yield from _lines("epoch", _comparable(book, twin), twin.epochs)
     yield from _lines("layer reading", book.layers, twin.layers)
+    yield from _metrics(book, twin)
     if book.job.state == State.SUCCEEDED and book.job.stop_reason != StopReason.STOPPED:
         yield from _ends(book, twin)
 
@@ -57,6 +58,23 @@ def _comparable(book: Book, twin: Book) -> Sequence[Row[Any]]:
     last, per_epoch = book.epochs[-1], book.job.plan["batches_per_epoch"]
     cut_short = last.batches < per_epoch and last.last_iteration != len(twin.iterations)
     return book.epochs[:-1] if asked or cut_short else book.epochs
+
+
+def _metrics(book: Book, twin: Book) -> Iterator[str]:
+    """Every value up to the end of the last epoch that can be compared, to the bit."""
+    epochs = _comparable(book, twin)
+    last = epochs[-1].last_iteration if epochs else 0
+
+    def told(each: Book) -> set[tuple[str, int, int, str]]:
+        return {
+            (metric["name"], row.iteration, row.ordinal, repr(row.value))
+            for metric in each.metrics
+            for row in each.values_of(metric)
+            if row.iteration <= last
+        }
+
+    if wrong := told(book) ^ told(twin):
+        yield f"metrics differ from its twin's: {sorted(wrong)[:3]}"
 
 
 def _lines(what: str, ours: Sequence[Row[Any]], known: Sequence[Row[Any]]) -> Iterator[str]:
