@@ -3,11 +3,10 @@
 Goal: 0.2 s at the median, 0.5 s at worst. Beside it stands what the wire alone costs in the
 same run: the same POST to /v1/plan, which validates and computes but queues nothing.
 
-    .venv/bin/python benchmarks/bench_first_row.py [rounds]
+    .venv/bin/python -m benchmarks.bench_first_row [rounds]
 """
 
 import json
-import socket
 import statistics
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import httpx
 
+from benchmarks.books import free_port
 from cli.stack.stack import Stack
 
 SPEC = {
@@ -51,13 +51,6 @@ def to_plan(client: httpx.Client) -> float:
     began = time.perf_counter()
     client.post("/v1/plan", json=SPEC).raise_for_status()
     return time.perf_counter() - began
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def measure(rounds: int) -> dict[str, list[float]]:

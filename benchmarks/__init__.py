@@ -1,0 +1,1 @@
+"""Each figure that is published, and how it was measured."""

@@ -1,0 +1,90 @@
+"""The durable flush against a bare COPY of the same rows, both committed, in the same run.
+
+A flush renews the lease and checks the fence, writes rows, rollups, the epochs that end in it with
+their events and the summary, and commits. The bare one is BEGIN, COPY, COMMIT of the rows.
+
+    .venv/bin/python -m benchmarks.bench_flush [--quick]
+"""
+
+import itertools
+import sys
+import tempfile
+from pathlib import Path
+
+from pydantic import SecretStr
+from sqlalchemy import Engine
+
+from benchmarks.books import epochs_within, make_owner, make_rows
+from benchmarks.measuring import Line, in_pairs, middle, publish, ratios_of
+from cli.stack.postgres import EmbeddedPostgres
+from foundation.settings import DatabaseSettings
+from migrations.run import migrate
+from services.copying import copy_rows
+from services.database import make_engine, transaction
+from services.pages import Page
+from services.recording import flush
+
+GOALS = {1_000: 0.65, 200: 0.5}
+FLUSHES = 20
+PAIRS = 25
+
+
+def measure(engine: Engine, rows_a_flush: int, pairs: int) -> list[Line]:
+    mine, bare, control = (make_owner(engine) for _ in range(3))
+    firsts = {each: itertools.count(1, rows_a_flush) for each in ("flush", "bare", "control")}
+
+    def flushes() -> None:
+        for _ in range(FLUSHES):
+            rows = make_rows(next(firsts["flush"]), rows_a_flush)
+            page = Page(rows=rows, epochs=epochs_within(rows), summary={"train_loss": 0.5})
+            with transaction(engine) as connection:
+                flush(connection, mine, page)
+
+    def copies(key: int, name: str) -> None:
+        for _ in range(FLUSHES):
+            rows = make_rows(next(firsts[name]), rows_a_flush)
+            with transaction(engine) as connection:
+                copy_rows(connection, key, rows)
+
+    ones, others = in_pairs(flushes, lambda: copies(bare.job_key, "bare"), pairs)
+    again = in_pairs(
+        lambda: copies(bare.job_key, "bare"), lambda: copies(control.job_key, "control"), pairs // 2
+    )
+    ratio, same = ratios_of(others, ones), ratios_of(*again)
+    rows = FLUSHES * rows_a_flush
+    goal = GOALS[rows_a_flush]
+    return [
+        Line(f"bare COPY, {rows_a_flush:,} rows a commit", f"{rows / middle(others):,.0f} rows/s"),
+        Line(f"flush, {rows_a_flush:,} rows", f"{rows / middle(ones):,.0f} rows/s"),
+        Line(
+            f"flush over bare COPY, {rows_a_flush:,} rows",
+            str(ratio),
+            f"at least {goal}",
+            ratio.median >= goal,
+        ),
+        Line("control: bare COPY over bare COPY", str(same)),
+    ]
+
+
+def main() -> int:
+    quick = "--quick" in sys.argv
+    with tempfile.TemporaryDirectory(prefix="gradbook-bench-") as folder:
+        server = EmbeddedPostgres(Path(folder) / "postgres")
+        server.start()
+        try:
+            settings = DatabaseSettings(url=SecretStr(server.url))
+            engine = make_engine(settings, application_name="bench")
+            migrate(engine)
+            lines = [
+                line
+                for rows_a_flush in GOALS
+                for line in measure(engine, rows_a_flush, 3 if quick else PAIRS)
+            ]
+            engine.dispose()
+        finally:
+            server.stop()
+    return publish("Durable flush", lines, keep=not quick) and not quick
+
+
+if __name__ == "__main__":
+    sys.exit(main())
