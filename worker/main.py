@@ -19,6 +19,7 @@ from migrations.run import check_schema
 from services.broker import make_celery
 from services.database import make_engine, transaction
 from services.fleet import Worker, heartbeat, leave
+from services.hints import Notifier
 from services.reaping import WORKER_SESSION
 from worker.consumer import SteadyConsumer, Watch
 from worker.devices import slot_devices
@@ -56,7 +57,9 @@ def run_worker(settings: Settings, *, train: str = TRAIN, cuda_devices: int | No
 
     """
     configure_logging(settings.log)
-    reaper = _start_reaper(settings)
+    notifier = Notifier(_engine(settings, "gradbook notifier", 1))
+    notifier.start()
+    reaper = _start_reaper(settings, notifier)
     # Before Celery puts its hands on signals.
     counted = start_forkserver()
     cuda_devices = counted if cuda_devices is None else cuda_devices
@@ -72,6 +75,7 @@ def run_worker(settings: Settings, *, train: str = TRAIN, cuda_devices: int | No
         shutdown,
         pass_on=reconciler.pass_on,
         hand_over=reconciler.hand_over,
+        tell=notifier.tell,
         train=train,
     )
     add_task(app, workshop)
@@ -87,6 +91,7 @@ def run_worker(settings: Settings, *, train: str = TRAIN, cuda_devices: int | No
     )
     _serve(controller, engine, worker, rounds)
     stop([reaper], LEAVE_SECONDS)
+    notifier.stop()
 
 
 def _serve(
@@ -128,7 +133,7 @@ def _engine(settings: Settings, name: str, connections: int) -> Engine:
     )
 
 
-def _start_reaper(settings: Settings) -> Round:
+def _start_reaper(settings: Settings, notifier: Notifier) -> Round:
     """Let the reaper look on while trainers' imports take their seconds.
 
     It may reap only once it has had the database in sight for a lease period, and where this is
@@ -136,7 +141,12 @@ def _start_reaper(settings: Settings) -> Round:
     """
     engine = _engine(settings, "gradbook reaper", 1)
     check_schema(engine)
-    reaper = reaping(engine, settings.worker.lease_seconds, settings.worker.reconcile_seconds)
+    reaper = reaping(
+        engine,
+        settings.worker.lease_seconds,
+        settings.worker.reconcile_seconds,
+        notifier.tell,
+    )
     reaper.start()
     return reaper
 

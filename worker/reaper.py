@@ -8,6 +8,7 @@ from sqlalchemy import exc as database_errors
 
 from foundation.logging import get_logger
 from services.database import transaction
+from services.hints import Tell, tell_nobody
 from services.reaping import (
     Silent,
     find_silent,
@@ -58,6 +59,7 @@ class Reaper:
         engine: the way to the database.
         lease_seconds: of this worker's attempts, and so of everybody's.
         every_seconds: how often `look` is called.
+        tell: called with a job that was reaped; must not block.
         clock: seconds that only rise.
 
     """
@@ -67,9 +69,12 @@ class Reaper:
         engine: Engine,
         lease_seconds: float,
         every_seconds: float,
+        *,
+        tell: Tell = tell_nobody,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine = engine
+        self._tell = tell
         self._lease_seconds = lease_seconds
         self._touch = Touch(every_seconds + lease_seconds / 2, clock)
 
@@ -103,6 +108,7 @@ class Reaper:
             self._free(silent)
             return
         if ending is not None:
+            self._tell(silent.job_id)
             log.warning(
                 "attempt.reaped",
                 job_id=str(silent.job_id),
@@ -124,6 +130,9 @@ class Reaper:
             )
 
 
-def reaping(engine: Engine, lease_seconds: float, every_seconds: float) -> Round:
+def reaping(
+    engine: Engine, lease_seconds: float, every_seconds: float, tell: Tell = tell_nobody
+) -> Round:
     """A round of its own: the broker, which others wait for, is nothing to it."""
-    return Round("reaper", every_seconds, Reaper(engine, lease_seconds, every_seconds).look)
+    reaper = Reaper(engine, lease_seconds, every_seconds, tell=tell)
+    return Round("reaper", every_seconds, reaper.look)

@@ -71,11 +71,15 @@ class Scribe:
         line: the slot's session.
         owner: the attempt.
         shutdown: the worker's; once its grace is over an outage is not waited out any more.
+        written: called once a page is in the book; must not block.
 
     """
 
-    def __init__(self, line: Line, owner: Owner, shutdown: Shutdown) -> None:
+    def __init__(
+        self, line: Line, owner: Owner, shutdown: Shutdown, written: Callable[[], None]
+    ) -> None:
         self._line = line
+        self._written = written
         self._owner = owner
         self._shutdown = shutdown
         self._booked_session = line.session
@@ -138,6 +142,7 @@ class Scribe:
                 pause = self._sit_out(outage, pause)
         self._booked_session = self._line.session
         self._waited.end()
+        self._written()
         for uri in answer.superseded:
             remove(uri)
         return answer

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from functools import partial
 
 from foundation.logging import get_logger
 from foundation.settings import Settings
@@ -10,6 +11,7 @@ from models.domain.errors import FenceLost
 from models.domain.lifecycle import LEFT_OFF, Wish
 from services.claims import Claim
 from services.endings import Ending
+from services.hints import Tell, tell_nobody
 from services.pages import Page, cut
 from services.recording import Answer, Owner
 from worker.child import Orders
@@ -42,6 +44,7 @@ class Supervisor:
         line: the slot's session.
         settings: the worker's.
         shutdown: the worker's.
+        tell: called with the job when it has changed; must not block.
         train: where the training function is, "package.module:function".
 
     """
@@ -53,6 +56,7 @@ class Supervisor:
         settings: Settings,
         shutdown: Shutdown,
         *,
+        tell: Tell = tell_nobody,
         train: str = TRAIN,
     ) -> None:
         self._claim = claim
@@ -61,7 +65,7 @@ class Supervisor:
         self._train = train
         owner = Owner(claim.job_key, claim.attempt, settings.worker.lease_seconds)
         self._line = line
-        self._scribe = Scribe(line, owner, shutdown)
+        self._scribe = Scribe(line, owner, shutdown, partial(tell, claim.job_id))
         self._losses = BookedLosses(self._scribe.losses, claim.iteration)
         self._pace = Pace()
         self._started_at = time.monotonic()

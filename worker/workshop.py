@@ -13,6 +13,7 @@ from foundation.settings import Settings
 from services.claims import Claim, Slot, claim, more_wait, take_over
 from services.fleet import Worker
 from services.handover import fits_elsewhere
+from services.hints import Tell, tell_nobody
 from worker.line import Line, Outage
 from worker.scribe import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS
 from worker.shutdown import Shutdown
@@ -31,6 +32,7 @@ class Workshop:
         shutdown: once begun, nothing more is claimed.
         pass_on: called with a queue in which more work waits; must not block.
         hand_over: called with a queue whose ticket only another worker can use; must not block.
+        tell: called with a job that has changed; must not block.
         train: where the training function is, "package.module:function".
 
     """
@@ -44,6 +46,7 @@ class Workshop:
         *,
         pass_on: Callable[[str], None],
         hand_over: Callable[[str], None],
+        tell: Tell = tell_nobody,
         train: str = TRAIN,
     ) -> None:
         self._settings = settings
@@ -51,6 +54,7 @@ class Workshop:
         self._shutdown = shutdown
         self._pass_on = pass_on
         self._hand_over = hand_over
+        self._tell = tell
         self._train = train
         self._name = worker.name
         self._devices = frozenset(worker.devices)
@@ -103,13 +107,18 @@ class Workshop:
         try:
             while not self._shutdown.begun and (job := self._claim(line, slot, queue)):
                 worked = True
-                Supervisor(job, line, self._settings, self._shutdown, train=self._train).run()
+                self._supervisor(job, line).run()
         except Outage as outage:
             # No job is this slot's: the reconciler sends another ticket when the database is back.
             log.warning("claim.failed", queue=queue, reason=str(outage)[:500])
         finally:
             line.close()
         return worked
+
+    def _supervisor(self, job: Claim, line: Line) -> Supervisor:
+        return Supervisor(
+            job, line, self._settings, self._shutdown, tell=self._tell, train=self._train
+        )
 
     def _offer(self, queue: str, tried: Collection[str]) -> None:
         """Hand the ticket over where it was of no use here and may be of use elsewhere."""
@@ -141,6 +150,7 @@ class Workshop:
             if job is None or not self._is_owned(line, slot, job, outage):
                 raise
         if job is not None:
+            self._tell(job.job_id)
             log.info("job.claimed", job_id=str(job.job_id), attempt=job.attempt, slot=slot.number)
         if more:
             self._pass_on(queue)
