@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -12,8 +13,10 @@ from api.connections import Connections
 from api.health import Health
 from api.leaving import Leaving
 from api.lookout import Lookout
+from api.parameters import JobId
 from api.tickets import Tickets
 from foundation.settings import Settings
+from services.hints import Notifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,7 @@ class Parts:
     leaving: Leaving
     lookout: Lookout
     tickets: Tickets
+    notifier: Notifier
     health: Health
 
 
@@ -51,6 +55,10 @@ async def tickets(request: Request) -> Tickets:
     return parts_of(request).tickets
 
 
+async def notifier(request: Request) -> Notifier:
+    return parts_of(request).notifier
+
+
 class AfterCommit(list[Callable[[], None]]):
     """Steps that run once the request's transaction is committed, and only then."""
 
@@ -65,7 +73,18 @@ async def after_commit() -> AsyncIterator[AfterCommit]:
         await run_in_threadpool(step)
 
 
+NotifierDependency = Annotated[Notifier, Depends(notifier)]
 AfterCommitDependency = Annotated[AfterCommit, Depends(after_commit, scope="function")]
+
+
+async def job_changed(
+    job_id: JobId, steps: AfterCommitDependency, notifier: NotifierDependency
+) -> None:
+    steps.append(partial(notifier.tell, job_id))
+
+
+JobChanged = Depends(job_changed)
+"""For routes that change the job of their path: who watches it is told, after the commit."""
 
 
 async def connection(request: Request, _after: AfterCommitDependency) -> AsyncIterator[Connection]:

@@ -40,6 +40,7 @@ class Leaving:
         self._stream_seconds = stream_seconds
         self._word = asyncio.Event()
         self._streams: set[anyio.CancelScope] = set()
+        self._calls: list[Callable[[], object]] = []
 
     @property
     def begun(self) -> bool:
@@ -49,7 +50,13 @@ class Leaving:
         """Say the word; from the event loop only."""
         if not self.begun:
             self._word.set()
+            for call in self._calls:
+                call()
             asyncio.get_running_loop().call_later(self._stream_seconds, self._cut_off)
+
+    def call(self, act: Callable[[], object]) -> None:
+        """Have it called, in the event loop, when the word is said."""
+        self._calls.append(act)
 
     async def within(self, seconds: float) -> bool:
         """Wait for the word for at most so many seconds; True once it has been said.

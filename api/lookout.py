@@ -1,11 +1,16 @@
-"""Waiting for a job to change: one look at the database for all who wait, none while nobody does.
+"""Looking out for changes: one look at the database for all who wait or watch, none without them.
 
-A client that waits holds neither a thread nor a connection, only a future.
+Who waits holds neither a thread nor a connection. A look comes when a hint says that a job has
+changed, and every LOOK_SECONDS without one: hints may be lost. It reads what is new once for all
+viewers who have seen the same, however many they are.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import NamedTuple
 from uuid import UUID
 
@@ -13,76 +18,226 @@ from fastapi.concurrency import run_in_threadpool
 from sqlalchemy import exc as database_errors
 
 from api.connections import Connections, DatabaseSilent, Overloaded
+from api.ear import Ear
 from api.leaving import Leaving
-from services.standing import Standing, standings
+from api.telling import Project, Seen, Telling, Topic, bye, look
+from api.viewers import StreamsFull, Viewer
+from services.standing import Standing
 
-LOOK_SECONDS = 0.2
+LOOK_SECONDS = 2.0
+"""Between two looks that nobody has asked for."""
+BREATH_SECONDS = 0.05
+"""Between two looks: hints that come faster are one."""
+HELD_BACK_SECONDS = 0.2
+"""Until what waits for an older transaction is looked for again."""
+AWAY_SECONDS = 0.5
+"""Until a look that has failed is tried again."""
+MOST_TOPICS = 200
+MOST_GROUPS = 500
+"""In one look; what is left comes in the next."""
 CLOSE_SECONDS = 1.0
 
 
 class _Waiter(NamedTuple):
-    job_id: UUID
     seen: Standing
     told: asyncio.Future[None]
 
 
+@dataclass(slots=True)
+class _Watch:
+    """Who waits for a topic, and who watches it."""
+
+    waiters: set[_Waiter] = field(default_factory=set)
+    viewers: set[Viewer] = field(default_factory=set)
+
+
 class Lookout:
-    """Tells those who wait for a job when its state or epoch is another, or the job is gone.
+    """Tells those who wait for a job that it is another, and those who watch what is new.
 
     Args:
         connections: of this process; each look takes a turn among them.
-        leaving: ends every wait once the process is told to leave.
+        leaving: ends every wait and every stream once the process is told to leave.
+        listening_url: where hints are heard.
+        most_viewers: at once.
 
     """
 
-    def __init__(self, connections: Connections, leaving: Leaving) -> None:
+    def __init__(
+        self, connections: Connections, leaving: Leaving, listening_url: str, most_viewers: int
+    ) -> None:
         self._connections, self._leaving = connections, leaving
-        self._waiters: set[_Waiter] = set()
-        self._task: asyncio.Task[None] | None = None
+        self._most_viewers = most_viewers
+        self._ear = Ear(listening_url, self._hear, self._stir_all)
+        self._watches: dict[Topic, _Watch] = {}
+        self._dirty: set[Topic] = set()
+        self._stirred = asyncio.Event()
+        self._looking: asyncio.Task[None] | None = None
+        self._listening: asyncio.Task[None] | None = None
+        leaving.call(self._stirred.set)
 
     @property
     def waiting(self) -> int:
         """How many wait right now."""
-        return len(self._waiters)
+        return sum(len(watch.waiters) for watch in self._watches.values())
+
+    @property
+    def viewers(self) -> int:
+        """How many watch right now."""
+        return sum(len(watch.viewers) for watch in self._watches.values())
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody looks, because nobody waits or watches."""
+        return self._looking is None or self._looking.done()
 
     async def changed(self, job_id: UUID, seen: Standing, seconds: float) -> None:
         """Return once the job stands otherwise than was seen, or after so many seconds.
 
         Or at once where the process is told to leave.
         """
-        waiter = _Waiter(job_id, seen, asyncio.get_running_loop().create_future())
-        self._waiters.add(waiter)
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._look_on())
-        try:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(waiter.told, seconds)
-        finally:
-            self._waiters.discard(waiter)
+        waiter = _Waiter(seen, asyncio.get_running_loop().create_future())
+        with self._watched(job_id) as watch:
+            watch.waiters.add(waiter)
+            try:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(waiter.told, seconds)
+            finally:
+                watch.waiters.discard(waiter)
+
+    @contextlib.contextmanager
+    def watching(self, seen: Seen) -> Iterator[Viewer]:
+        """Let a viewer be told what is new since what it has seen, and then all that follows.
+
+        Raises:
+            StreamsFull: there are as many as there may be.
+
+        """
+        self.make_room()
+        viewer = Viewer(seen, lambda: self._stir([seen.topic]))
+        with self._watched(seen.topic) as watch:
+            watch.viewers.add(viewer)
+            try:
+                yield viewer
+            finally:
+                watch.viewers.discard(viewer)
+
+    def make_room(self) -> None:
+        """See whether one more may watch.
+
+        Raises:
+            StreamsFull: there are as many as there may be.
+
+        """
+        if self.viewers >= self._most_viewers:
+            raise StreamsFull(self._most_viewers)
 
     async def close(self) -> None:
         """Await the end of a look that is under way; call it once the process is told to leave."""
-        if self._task is not None:
-            await asyncio.wait([self._task], timeout=CLOSE_SECONDS)
+        if self._listening is not None:
+            self._listening.cancel()
+        tasks = [task for task in (self._looking, self._listening) if task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
+
+    @contextlib.contextmanager
+    def _watched(self, topic: Topic) -> Iterator[_Watch]:
+        watch = self._watches.setdefault(topic, _Watch())
+        self._stir([topic])
+        if self.idle:
+            self._looking = asyncio.create_task(self._look_on())
+        if self._listening is None:
+            self._listening = asyncio.create_task(self._ear.listen())
+        try:
+            yield watch
+        finally:
+            if not watch.waiters and not watch.viewers and self._watches.get(topic) is watch:
+                del self._watches[topic]
+
+    def _hear(self, jobs: Collection[UUID]) -> None:
+        projects = (topic for topic in self._watches if isinstance(topic, Project))
+        self._stir([*(job for job in jobs if job in self._watches), *projects])
+
+    def _stir_all(self) -> None:
+        self._stir(self._watches)
+
+    def _stir(self, topics: Iterable[Topic]) -> None:
+        self._dirty.update(topics)
+        if self._dirty:
+            self._stirred.set()
 
     async def _look_on(self) -> None:
-        while self._waiters:
-            if await self._leaving.within(LOOK_SECONDS):
-                _tell(self._waiters)
-                return
-            # Away or crowded: those who wait go on waiting until their own time is over.
-            with contextlib.suppress(database_errors.SQLAlchemyError, DatabaseSilent, Overloaded):
-                await self._look()
+        clock = asyncio.get_running_loop().time
+        anyway_at = clock() + LOOK_SECONDS
+        while self._watches and not self._leaving.begun:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(anyway_at):
+                    await self._stirred.wait()
+            if clock() >= anyway_at:
+                anyway_at = clock() + LOOK_SECONDS
+                self._stir_all()
+            topics = self._take_stirred()
+            try:
+                await self._look(topics)
+            except (database_errors.SQLAlchemyError, DatabaseSilent, Overloaded):
+                # Away or crowded: who waits goes on waiting until its own time is over.
+                self._stir(topics)
+                await self._leaving.within(AWAY_SECONDS)
+            await self._leaving.within(BREATH_SECONDS)
+        if self._leaving.begun:
+            self._say_good_bye()
 
-    async def _look(self) -> None:
-        waiters = list(self._waiters)
+    def _take_stirred(self) -> list[Topic]:
+        topics = list(islice(self._dirty, MOST_TOPICS))
+        self._dirty.difference_update(topics)
+        if not self._dirty:
+            self._stirred.clear()
+        return [topic for topic in topics if topic in self._watches]
+
+    async def _look(self, topics: Sequence[Topic]) -> None:
+        groups = self._groups(topics)
+        awaited = {
+            topic: list(self._watches[topic].waiters)
+            for topic in topics
+            if isinstance(topic, UUID) and self._watches[topic].waiters
+        }
+        if not groups and not awaited:
+            return
         async with self._connections.snapshot() as connection:
-            ids = list({waiter.job_id for waiter in waiters})
-            now = await run_in_threadpool(standings, connection, ids)
-        _tell(waiter for waiter in waiters if now.get(waiter.job_id) != waiter.seen)
+            found = await run_in_threadpool(look, connection, list(awaited), list(groups))
+        for seen, telling in found.tellings.items():
+            self._tell(groups[seen], telling)
+        for job, waiters in awaited.items():
+            now = found.standings.get(job)
+            _answer(waiter for waiter in waiters if waiter.seen != now)
+
+    def _groups(self, topics: Iterable[Topic]) -> dict[Seen, list[Viewer]]:
+        """Who is to be told, by what they have seen."""
+        groups: dict[Seen, list[Viewer]] = defaultdict(list)
+        for topic in topics:
+            if len(groups) >= MOST_GROUPS:
+                self._stir([topic])
+                continue
+            for viewer in self._watches[topic].viewers:
+                if viewer.can_be_told:
+                    groups[viewer.seen].append(viewer)
+        return groups
+
+    def _tell(self, viewers: Iterable[Viewer], telling: Telling) -> None:
+        for viewer in viewers:
+            viewer.tell(telling)
+        if telling.held_back:
+            loop = asyncio.get_running_loop()
+            loop.call_later(HELD_BACK_SECONDS, self._stir, [telling.seen.topic])
+
+    def _say_good_bye(self) -> None:
+        for watch in self._watches.values():
+            _answer(watch.waiters)
+            for viewer in watch.viewers:
+                viewer.give(bye("leaving"))
+                viewer.end()
 
 
-def _tell(waiters: Iterable[_Waiter]) -> None:
+def _answer(waiters: Iterable[_Waiter]) -> None:
     for waiter in waiters:
         if not waiter.told.done():
             waiter.told.set_result(None)

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 import anyio.to_thread
 from fastapi import FastAPI
+from sqlalchemy import Engine
 from sqlalchemy import exc as database_errors
 
 from api.connections import Connections
@@ -22,7 +23,8 @@ from foundation.logging import configure_logging, get_logger
 from foundation.settings import Settings
 from migrations.run import check_schema
 from services.broker import make_celery, ticket
-from services.database import close_engine, make_engine
+from services.database import close_engine, listening_url, make_engine
+from services.hints import Notifier
 
 log = get_logger("api")
 
@@ -46,9 +48,11 @@ def create_app(settings: Settings) -> FastAPI:
         parts.leaving.begin()
         await parts.lookout.close()
         parts.tickets.stop()
+        parts.notifier.stop()
         # A request that was cut off may hold a connection still.
         close_engine(parts.engine)
         close_engine(parts.streams.engine)
+        close_engine(parts.notifier.engine)
         parts.health.close()
 
     app = FastAPI(
@@ -95,6 +99,8 @@ def _open_parts(settings: Settings) -> Parts:
     streams = make_engine(
         settings.database, application_name="gradbook api streams", statement_timeout=True
     )
+    notifier = Notifier(_alone(settings, "gradbook api notifier"))
+    notifier.start()
     connections = Connections(engine, size)
     leaving = Leaving()
     return Parts(
@@ -103,7 +109,19 @@ def _open_parts(settings: Settings) -> Parts:
         connections=connections,
         streams=Connections(streams, size),
         leaving=leaving,
-        lookout=Lookout(connections, leaving),
+        lookout=Lookout(
+            connections,
+            leaving,
+            listening_url(settings.database),
+            most_viewers=settings.api.viewers,
+        ),
         tickets=tickets,
+        notifier=notifier,
         health=Health(settings),
     )
+
+
+def _alone(settings: Settings, name: str) -> Engine:
+    """A connection of one's own: it takes no turn from requests, and waits for none."""
+    room = settings.database.model_copy(update={"pool_size": 1})
+    return make_engine(room, application_name=name, statement_timeout=True)

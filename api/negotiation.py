@@ -24,6 +24,13 @@ def preferred_format(accept: str) -> str:
     return "json"
 
 
+def prefers(accept: str, media_type: str) -> bool:
+    """Whether a client has named this media type, and likes no other one of its list better."""
+    ranked = dict(map(_weighed, accept.split(",")))
+    quality = ranked.get(media_type, 0.0)
+    return quality > 0 and quality >= max(ranked.values())
+
+
 def _weighed(text: str) -> tuple[str, float]:
     media_type, *parameters = (part.strip().lower() for part in text.split(";"))
     for parameter in parameters:

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 
 from api.bodies import BodyMalformed, BodyTooLarge, ContentTypeUnsupported
 from api.connections import DatabaseSilent, Overloaded
+from api.viewers import StreamsFull
 from foundation.logging import get_logger
 from models.domain import errors
 from models.domain.errors import Breach, GradbookError, Invalid
@@ -87,6 +88,7 @@ PROBLEMS: Mapping[type[Exception], Kind] = {
     ),
     errors.NotBuilt: Kind(HTTPStatus.NOT_IMPLEMENTED, "not-built", "This is not built yet"),
     Overloaded: Kind(_UNAVAILABLE, "overloaded", "Too many requests at once", 1),
+    StreamsFull: Kind(_UNAVAILABLE, "streams-full", "Too many live streams at once", 5),
     DatabaseSilent: _DATABASE_AWAY,
     database_errors.OperationalError: _DATABASE_AWAY,
     database_errors.InterfaceError: _DATABASE_AWAY,

@@ -29,6 +29,13 @@ class DatabaseSettings(_Group):
         SecretStr | None,
         Field(description="PostgreSQL 16 or newer, `postgresql://user:password@host:port/name`."),
     ] = None
+    direct_url: Annotated[
+        SecretStr | None,
+        Field(
+            description="The same database past a pooler, for LISTEN; `GRADBOOK_DATABASE_URL` "
+            "where unset."
+        ),
+    ] = None
     pool_size: Annotated[
         PositiveInt, Field(description="Connections that one process keeps at most.")
     ] = 10
@@ -67,6 +74,9 @@ class ApiSettings(_Group):
     threads: Annotated[
         PositiveInt, Field(description="Requests that one API process works on at once.")
     ] = 40
+    viewers: Annotated[
+        PositiveInt, Field(description="Live streams that one API process serves at once.")
+    ] = 5_000
 
 
 class LimitsSettings(_Group):

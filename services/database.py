@@ -36,6 +36,20 @@ def driver_url(settings: DatabaseSettings) -> URL:
     return make_url(settings.url.get_secret_value()).set(drivername="postgresql+psycopg")
 
 
+def listening_url(settings: DatabaseSettings) -> str:
+    """Where a session that LISTENs connects to, as libpq reads it: past a pooler, if there is one.
+
+    Raises:
+        DatabaseUrlMissing: none is configured.
+
+    """
+    if settings.direct_url is None:
+        url = driver_url(settings)
+    else:
+        url = make_url(settings.direct_url.get_secret_value())
+    return url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+
 def make_engine(
     settings: DatabaseSettings,
     *,

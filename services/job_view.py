@@ -66,8 +66,8 @@ def _common(row: Row[Any], wait: Wait | None) -> dict[str, Any]:
         "plan": _in_order(row.plan, Plan),
         "waiting_for": wait and wait.waiting_for,
         "queue_position": wait and wait.position,
-        "progress": _progress(row),
-        "latest": _latest(row),
+        "progress": progress_of(row),
+        "latest": latest_of(row),
         "summary": _summary(row),
         "metrics": row.metrics,
         "book": BookState(
@@ -117,7 +117,7 @@ _SUMMARY = (
 )
 
 
-def _progress(row: Row[Any]) -> JobProgress:
+def progress_of(row: Row[Any]) -> JobProgress:
     total: int = row.plan["iterations_total"]
     speed: float | None = row.iterations_per_second
     running = row.state == State.RUNNING
@@ -134,7 +134,7 @@ def _progress(row: Row[Any]) -> JobProgress:
     )
 
 
-def _latest(row: Row[Any]) -> Latest | None:
+def latest_of(row: Row[Any]) -> Latest | None:
     if row.latest_at is None:
         return None
     return Latest(loss=row.latest_loss, lr=row.latest_lr, at=row.latest_at)

@@ -71,7 +71,7 @@ class Crew:
 
     def flush(self, job_id: str, page: Page | None = None, rows: Rows | None = None) -> Answer:
         with transaction(self.engine) as connection:
-            return flush(connection, self._owner(job_id), page or Page(rows=rows))
+            return flush(connection, self.owner(job_id), page or Page(rows=rows))
 
     def end(
         self,
@@ -82,13 +82,13 @@ class Crew:
     ) -> None:
         ending = Ending(outcome, stop_reason, error=error)
         with transaction(self.engine) as connection:
-            end_attempt(connection, self._owner(job_id), Page(), ending)
+            end_attempt(connection, self.owner(job_id), Page(), ending)
 
     def leave_off(self, job_id: str, outcome: Outcome) -> None:
         """End the attempt, and not the job."""
         with transaction(self.engine) as connection:
-            end_attempt(connection, self._owner(job_id), Page(), Ending(outcome, None))
+            end_attempt(connection, self.owner(job_id), Page(), Ending(outcome, None))
 
-    def _owner(self, job_id: str) -> Owner:
+    def owner(self, job_id: str) -> Owner:
         taken = self.claims[job_id]
         return Owner(taken.job_key, taken.attempt, self.lease_seconds)

@@ -1,7 +1,6 @@
 """Jobs: submit, list, look at, change, delete."""
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response, status
@@ -10,6 +9,8 @@ from api.bodies import JsonBytes, PatchBytes, parse_json
 from api.dependencies import (
     AfterCommitDependency,
     ConnectionDependency,
+    JobChanged,
+    NotifierDependency,
     SettingsDependency,
     SnapshotDependency,
     TicketsDependency,
@@ -32,6 +33,7 @@ from models.domain.errors import (
 from models.schemas.job import Job, JobBatch, JobList
 from services.deletion import delete_files, delete_job
 from services.editing import edit
+from services.hints import Notifier
 from services.idempotency import submit_once
 from services.jobs import find_job
 from services.listing import list_jobs
@@ -60,6 +62,7 @@ def submit_job(
     connection: ConnectionDependency,
     after_commit: AfterCommitDependency,
     tickets: TicketsDependency,
+    notifier: NotifierDependency,
     response: Response,
 ) -> Job:
     """Queue a training job. Once this is answered with 201 the job is never lost."""
@@ -69,7 +72,7 @@ def submit_job(
     if made.replayed:
         response.headers.update(REPLAYED)
     else:
-        after_commit.extend(_wakes(tickets, [draft]))
+        after_commit.append(_announcing([draft], made.jobs, tickets, notifier))
     return job
 
 
@@ -87,6 +90,7 @@ def submit_jobs(
     connection: ConnectionDependency,
     after_commit: AfterCommitDependency,
     tickets: TicketsDependency,
+    notifier: NotifierDependency,
     response: Response,
 ) -> JobBatch:
     """Queue 1 to 100 jobs: all of them or, where one is refused, none."""
@@ -94,7 +98,7 @@ def submit_jobs(
     if made.replayed:
         response.headers.update(REPLAYED)
     else:
-        after_commit.extend(_wakes(tickets, drafts))
+        after_commit.append(_announcing(drafts, made.jobs, tickets, notifier))
     return JobBatch(items=made.jobs)
 
 
@@ -116,6 +120,7 @@ def read_jobs(
 @router.patch(
     "/{job_id}",
     operation_id="edit_job",
+    dependencies=[JobChanged],
     responses=problems(JobMissing, MoveForbidden, SpecInvalid),
     openapi_extra=JOB_PATCH,
 )
@@ -128,6 +133,7 @@ def edit_job(job_id: JobId, body: PatchBytes, connection: ConnectionDependency) 
 @router.delete(
     "/{job_id}",
     operation_id="delete_job",
+    dependencies=[JobChanged],
     status_code=status.HTTP_204_NO_CONTENT,
     response_class=Response,
     responses=problems(JobMissing, MoveForbidden),
@@ -143,5 +149,14 @@ def remove_job(
     after_commit.append(lambda: delete_files(settings.artifacts_url, job_id))
 
 
-def _wakes(tickets: Tickets, drafts: Sequence[Draft]) -> Iterator[Callable[[], None]]:
-    return (partial(tickets.wake, draft.spec.queue) for draft in drafts)
+def _announcing(
+    drafts: Sequence[Draft], made: Sequence[Job], tickets: Tickets, notifier: Notifier
+) -> Callable[[], None]:
+    """What is done once the jobs are there: workers are woken, and who watches is told."""
+
+    def announce() -> None:
+        for draft in drafts:
+            tickets.wake(draft.spec.queue)
+        notifier.tell(*(job.id for job in made))
+
+    return announce

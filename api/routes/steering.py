@@ -4,7 +4,12 @@ from functools import partial
 
 from fastapi import APIRouter, status
 
-from api.dependencies import AfterCommitDependency, ConnectionDependency, TicketsDependency
+from api.dependencies import (
+    AfterCommitDependency,
+    ConnectionDependency,
+    JobChanged,
+    TicketsDependency,
+)
 from api.documents import problems
 from api.parameters import JobId
 from models.domain.errors import JobMissing, MoveForbidden, RetryFutile
@@ -12,7 +17,7 @@ from models.schemas.job import Job
 from services.jobs import find_job
 from services.steering import cancel, pause, resume, retry, stop
 
-router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["jobs"])
+router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["jobs"], dependencies=[JobChanged])
 
 
 @router.post(

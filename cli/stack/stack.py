@@ -232,6 +232,9 @@ class Stack:
             "GRADBOOK_DATABASE_URL": self.database_url,
             "GRADBOOK_BROKER_URL": self.broker_url,
         }
+        if self.postgres is not None:
+            # The way past a pooler would lead to somebody else's server.
+            ours["GRADBOOK_DATABASE_DIRECT_URL"] = ""
         return {**os.environ, **ours}
 
     def _worker_serves(self) -> bool:

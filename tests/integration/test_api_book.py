@@ -177,13 +177,6 @@ def test_events_of_a_job_come_in_order(api: httpx.Client, job: WrittenJob) -> No
     assert items[0]["at"].endswith("Z")
 
 
-@pytest.mark.parametrize("path", ["/v1/events", "{job}/events"])
-def test_the_live_stream_is_not_built(api: httpx.Client, job: WrittenJob, path: str) -> None:
-    answer = api.get(path.format(job=job.path), headers={"Accept": "text/event-stream"})
-    assert answer.status_code == httpx.codes.NOT_IMPLEMENTED
-    assert answer.headers["content-type"] == "application/problem+json"
-
-
 def test_events_of_a_project_come_in_the_order_of_transactions(
     api: httpx.Client, engine: Engine
 ) -> None:
