@@ -24,8 +24,8 @@ OPENING_SECONDS = 4.0
 class Overloaded(GradbookError):
     """No turn at the database came up in time."""
 
-    def __init__(self) -> None:
-        super().__init__(f"no database connection became free within {PATIENCE_SECONDS:g} s")
+    def __init__(self, patience_seconds: float) -> None:
+        super().__init__(f"no database connection became free within {patience_seconds:g} s")
 
 
 class DatabaseSilent(GradbookError):
@@ -36,10 +36,20 @@ class DatabaseSilent(GradbookError):
 
 
 class Connections:
-    """One process's connections; built inside the event loop that uses it."""
+    """One process's connections; built inside the event loop that uses it.
 
-    def __init__(self, engine: Engine, turns: int) -> None:
+    Args:
+        engine: keeps at most `turns` connections.
+        turns: how many may be in use at once.
+        patience_seconds: how long to wait for a turn.
+
+    """
+
+    def __init__(
+        self, engine: Engine, turns: int, patience_seconds: float = PATIENCE_SECONDS
+    ) -> None:
         self.engine = engine
+        self._patience_seconds = patience_seconds
         self._turns = anyio.CapacityLimiter(turns)
         # Ending a transaction must never wait for those who begin one.
         self._exits = anyio.CapacityLimiter(turns)
@@ -61,10 +71,10 @@ class Connections:
         # A borrower of its own: one request may take two turns, one after the other.
         borrower = object()
         try:
-            with anyio.fail_after(PATIENCE_SECONDS):
+            with anyio.fail_after(self._patience_seconds):
                 await self._turns.acquire_on_behalf_of(borrower)
         except TimeoutError:
-            raise Overloaded from None
+            raise Overloaded(self._patience_seconds) from None
         try:
             yield
         finally:

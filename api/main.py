@@ -33,6 +33,9 @@ DESCRIPTION = "An experiment-tracking training service: every iteration is in th
 # A process that was stopped in the middle of a transaction holds a job's row for so long.
 IDLE_SECONDS = 10.0
 
+# A stream's connection is in use for seconds or minutes: who waits for one waits in vain.
+STREAM_PATIENCE_SECONDS = 1.0
+
 
 def create_app(settings: Settings) -> FastAPI:
     """Build the API; what it holds is opened when the app starts and closed when it stops."""
@@ -107,7 +110,7 @@ def _open_parts(settings: Settings) -> Parts:
         settings=settings,
         engine=engine,
         connections=connections,
-        streams=Connections(streams, size),
+        streams=Connections(streams, size, STREAM_PATIENCE_SECONDS),
         leaving=leaving,
         lookout=Lookout(
             connections,

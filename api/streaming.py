@@ -1,7 +1,8 @@
 """Answers that are longer than memory: written piece by piece while they are read."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+import math
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -9,13 +10,17 @@ from typing import Generic, TypeVar
 import anyio
 from fastapi.concurrency import run_in_threadpool
 from sqlalchemy import Connection
-from starlette.responses import StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from api.connections import Connections
+from api.dependencies import Parts
+from api.editions import Edition
 from api.leaving import Leaving
+from foundation.logging import get_logger
 
 Piece = TypeVar("Piece")
+
+log = get_logger("api")
 
 # A client that takes nothing for so long loses its stream: others wait for its connection.
 STALLED_CLIENT_SECONDS = 60.0
@@ -28,12 +33,14 @@ class Writing(Generic[Piece]):
     Attributes:
         piece: turns a piece into bytes; runs in the threadpool.
         head: what stands before the first piece.
+        tail: makes what stands behind the last one; runs in the threadpool.
 
     """
 
     piece: Callable[[Piece], bytes]
     media_type: str
     head: bytes = b""
+    tail: Callable[[], bytes] = bytes
 
 
 class PieceStream(StreamingResponse, Generic[Piece]):
@@ -48,6 +55,7 @@ class PieceStream(StreamingResponse, Generic[Piece]):
         leaving: cuts it off where the process has to leave before its client has read it.
         headers: more headers of the answer.
         patience_seconds: how long the client may take nothing.
+        limit_seconds: how long all of it may take; then it is cut off, as in `leaving`.
 
     """
 
@@ -58,12 +66,14 @@ class PieceStream(StreamingResponse, Generic[Piece]):
         resources: AsyncExitStack,
         *,
         leaving: Leaving,
-        headers: dict[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
         patience_seconds: float = STALLED_CLIENT_SECONDS,
+        limit_seconds: float = math.inf,
     ) -> None:
         super().__init__(self._body(), media_type=writing.media_type, headers=headers)
         self._pieces, self._writing, self._resources = pieces, writing, resources
         self._leaving, self._patience_seconds = leaving, patience_seconds
+        self._limit_seconds = limit_seconds
         self._reading: asyncio.Future[Piece | None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -72,8 +82,10 @@ class PieceStream(StreamingResponse, Generic[Piece]):
                 await send(message)
 
         try:
-            with self._leaving.cutting_off():
+            with self._leaving.cutting_off(), anyio.move_on_after(self._limit_seconds) as limit:
                 await super().__call__(scope, receive, send_in_time)
+            if limit.cancelled_caught:
+                log.warning("stream.cut_off", limit_seconds=self._limit_seconds)
         finally:
             with anyio.CancelScope(shield=True):
                 await self._close()
@@ -86,6 +98,9 @@ class PieceStream(StreamingResponse, Generic[Piece]):
             following = self._start_reading()
             yield await run_in_threadpool(self._writing.piece, piece)
             piece = await asyncio.shield(following)
+        tail = await run_in_threadpool(self._writing.tail)
+        if tail:
+            yield tail
 
     def _start_reading(self) -> asyncio.Future[Piece | None]:
         self._reading = asyncio.ensure_future(run_in_threadpool(next, self._pieces, None))
@@ -101,16 +116,33 @@ class PieceStream(StreamingResponse, Generic[Piece]):
 
 
 async def stream_snapshot(
-    connections: Connections,
+    parts: Parts,
     start: Callable[[Connection], Iterator[Piece]],
     writing: Writing[Piece],
-    leaving: Leaving,
-) -> PieceStream[Piece]:
+    edition: Edition | None = None,
+) -> Response:
     """Begin to read in a snapshot of the database that lives as long as the answer.
 
     What `start`, which runs in the threadpool, raises is raised here, before anything is sent.
+
+    Args:
+        parts: the process's; a stream takes one of its connections for streams.
+        start: begins to read.
+        writing: how what is read becomes bytes.
+        edition: tells whether the client has all of this already: then it is a 304.
+
     """
     async with AsyncExitStack() as resources:
-        connection = await resources.enter_async_context(connections.snapshot())
+        connection = await resources.enter_async_context(parts.streams.snapshot())
+        headers = await run_in_threadpool(edition.headers, connection) if edition else {}
+        if edition and edition.is_known(headers):
+            return Response(status_code=304, headers=headers)
         pieces = await run_in_threadpool(start, connection)
-        return PieceStream(pieces, writing, resources.pop_all(), leaving=leaving)
+        return PieceStream(
+            pieces,
+            writing,
+            resources.pop_all(),
+            leaving=parts.leaving,
+            headers=headers,
+            limit_seconds=parts.settings.api.export_seconds,
+        )

@@ -77,6 +77,9 @@ class ApiSettings(_Group):
     viewers: Annotated[
         PositiveInt, Field(description="Live streams that one API process serves at once.")
     ] = 5_000
+    export_seconds: Annotated[
+        PositiveFloat, Field(description="How long one stream of rows may take before it is cut.")
+    ] = 600.0
 
 
 class LimitsSettings(_Group):

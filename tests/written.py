@@ -6,7 +6,7 @@ from uuid import UUID
 
 import numpy as np
 from psycopg.types.json import Json
-from sqlalchemy import Connection, Engine, insert, text, update
+from sqlalchemy import Connection, Engine, func, insert, text, update
 
 from foundation.ids import new_id
 from models.rows import Rows
@@ -73,6 +73,20 @@ class WrittenJob:
                     text(f"INSERT INTO {table} ({names}) VALUES ({places})"),  # noqa: S608
                     {"job_key": self.key, **values},
                 )
+
+    def finish(self) -> None:
+        """End the job well, with a hash that is its own."""
+        with transaction(self.engine) as connection:
+            connection.execute(
+                update(jobs)
+                .where(jobs.c.key == self.key)
+                .values(
+                    state="succeeded",
+                    stop_reason="epochs",
+                    finished_at=func.clock_timestamp(),
+                    loss_sha256=f"{self.key:064x}",
+                )
+            )
 
     def rewind(self, to: int) -> None:
         """Take the book back to an iteration, as a resuming attempt does."""

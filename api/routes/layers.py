@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query, Response
 
 from api.dependencies import SnapshotDependency
 from api.documents import problems
+from api.editions import NOT_MODIFIED, Edition, IfNoneMatch
 from api.parameters import Cursor, JobId
 from api.row_formats import page_json
 from models.domain.errors import CursorInvalid, JobMissing, Rewound
@@ -18,7 +19,11 @@ router = APIRouter(prefix="/v1", tags=["book"])
 @router.get(
     "/jobs/{job_id}/layers",
     operation_id="read_layers",
-    responses={200: {"model": LayerPage}, **problems(JobMissing, CursorInvalid, Rewound)},
+    responses={
+        200: {"model": LayerPage},
+        **NOT_MODIFIED,
+        **problems(JobMissing, CursorInvalid, Rewound),
+    },
     response_class=Response,
 )
 def get_layers(
@@ -26,8 +31,14 @@ def get_layers(
     job_id: JobId,
     limit: Annotated[int, Query(ge=1, le=MOST_PAGE_ROWS)] = PAGE_ROWS,
     cursor: Cursor = None,
+    if_none_match: IfNoneMatch = None,
 ) -> Response:
     """Read columns of readings: a row a measured iteration and layer."""
+    edition = Edition([job_id], ["layers", limit, cursor], if_none_match)
+    headers = edition.headers(connection)
+    if edition.is_known(headers):
+        return Response(status_code=304, headers=headers)
     page = read_layers(connection, job_id, limit, cursor)
     rest = {"every": page.every, "next_cursor": page.next_cursor}
-    return Response(page_json(page.columns, rest), media_type="application/json")
+    body = page_json(page.columns, rest)
+    return Response(body, headers=headers, media_type="application/json")

@@ -81,10 +81,7 @@ async def get_values(
     writing = _WRITINGS.get(form)
     if writing is not None:
         return await stream_snapshot(
-            parts.streams,
-            lambda connection: read_all_values(connection, job_id, query),
-            writing,
-            parts.leaving,
+            parts, lambda connection: read_all_values(connection, job_id, query), writing
         )
     async with parts.connections.snapshot() as connection:
         page = await run_in_threadpool(read_values, connection, job_id, query, limit or PAGE_ROWS)

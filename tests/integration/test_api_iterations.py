@@ -206,13 +206,6 @@ def test_lines_with_a_limit_link_to_the_next_page(api: httpx.Client, job: Writte
     assert numbers == list(range(1, 26))
 
 
-@pytest.mark.parametrize("form", ["arrow", "parquet"])
-def test_a_format_of_a_later_release_is_not_built(
-    api: httpx.Client, job: WrittenJob, form: str
-) -> None:
-    assert refusal(api, job, format=form).status_code == httpx.codes.NOT_IMPLEMENTED
-
-
 def test_a_cursor_above_a_rewind_is_told_where_to_go_on(api: httpx.Client, job: WrittenJob) -> None:
     job.write_many(1_000)
     cursor = read(api, job, limit=500)["next_cursor"]

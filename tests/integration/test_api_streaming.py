@@ -7,12 +7,15 @@ from pathlib import Path
 import httpx
 import numpy as np
 import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import Engine, text
 
-from foundation.settings import Settings
+from foundation.settings import ApiSettings, Settings
 from services.database import transaction
 from tests.processes import api_process
+from tests.serving import serving
 from tests.versions import on_newest_postgres
 from tests.waiting import wait_until
 from tests.written import WrittenJob, make_rows, write_job
@@ -24,6 +27,7 @@ MEBIBYTE = 2**20
 # The text of a million rows is 50 to 125 MiB; so much may come on top of a short run's memory.
 GROWTH_BYTES = 40 * MEBIBYTE
 STREAMS = "gradbook api streams"
+PLAIN = {"Accept-Encoding": "identity"}
 
 
 @pytest.fixture
@@ -42,33 +46,45 @@ def open_streams(engine: Engine) -> int:
         return found
 
 
-def drain(client: httpx.Client, path: str, process: psutil.Process) -> tuple[int, int]:
-    """Read a stream to its end: its lines, and the most memory that the process had."""
-    lines, most = 0, 0
-    with client.stream("GET", path) as answer:
+def drain(client: httpx.Client, path: str, process: psutil.Process, file: Path) -> int:
+    """Read a stream to its end into a file; the most memory that the process had."""
+    most = 0
+    with file.open("wb") as output, client.stream("GET", path, headers=PLAIN) as answer:
         for chunk in answer.iter_raw():
-            lines += chunk.count(b"\n")
+            output.write(chunk)
             most = max(most, process.memory_info().rss)
-    return lines, most
+    return most
 
 
-@pytest.mark.parametrize("form", ["ndjson", "csv"])
+def rows_in(file: Path, form: str) -> int:
+    if form == "parquet":
+        rows: int = pq.read_metadata(file).num_rows
+        return rows
+    if form == "arrow":
+        with pa.ipc.open_stream(file) as batches:
+            return sum(batch.num_rows for batch in batches)
+    with file.open("rb") as lines:
+        return sum(1 for _ in lines) - (form == "csv")
+
+
+@pytest.mark.parametrize("form", ["ndjson", "csv", "arrow", "parquet"])
 def test_a_million_rows_stream_through_flat_memory(
     settings: Settings, engine: Engine, tmp_path: Path, form: str
 ) -> None:
     short, long = write_job(engine), write_job(engine)
-    short.write_many(100_000)
+    # Parquet is gathered for a while: enough for the gathering to have its most.
+    short.write_many(200_000)
     long.write_many(ROWS)
-    head = 1 if form == "csv" else 0
+    file = tmp_path / "rows"
     with api_process(settings, tmp_path / "api.log") as client:
         process = next(
             each
             for each in psutil.Process().children(recursive=True)
             if str(client.base_url.port) in each.cmdline()
         )
-        _, usual = drain(client, f"{short.path}/iterations?format={form}", process)
-        lines, most = drain(client, f"{long.path}/iterations?format={form}", process)
-    assert lines == ROWS + head
+        usual = drain(client, f"{short.path}/iterations?format={form}", process, file)
+        most = drain(client, f"{long.path}/iterations?format={form}", process, file)
+    assert rows_in(file, form) == ROWS
     assert most - usual < GROWTH_BYTES
 
 
@@ -111,6 +127,22 @@ def test_streams_leave_connections_for_everybody_else(
         assert late.status_code == httpx.codes.SERVICE_UNAVAILABLE
         assert "retry-after" in late.headers
     wait_until(lambda: open_streams(engine) == 0, 10, "the streams' connections are given back")
+
+
+def test_a_stream_above_its_time_is_cut_off_and_its_client_sees_it(
+    settings: Settings, engine: Engine, job: WrittenJob
+) -> None:
+    job.write_many(300_000)
+    hurried = settings.model_copy(update={"api": ApiSettings(export_seconds=1.0)})
+    with serving(hurried) as client:
+        whole = client.get(f"{job.path}/iterations?format=arrow&to=10")
+        assert whole.status_code == httpx.codes.OK
+        with client.stream("GET", f"{job.path}/iterations?format=csv", headers=PLAIN) as answer:
+            assert answer.status_code == httpx.codes.OK
+            # Its client reads nothing, so it cannot have ended by itself.
+            wait_until(lambda: open_streams(engine) == 0, 20, "the stream is given up")
+            with pytest.raises(httpx.RemoteProtocolError):
+                answer.read()
 
 
 def test_the_losses_of_a_stream_hash_to_what_was_trained(
