@@ -5,11 +5,14 @@ are counted from 1 (`ordinal`), and level L has buckets of 4 * 4^L of them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from psycopg import sql
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, RowMapping, text
 
 from services.aggregates import Aggregates, Floats, Ints, chained
 from services.copying import copy_series_rollups
@@ -220,22 +223,27 @@ def _stored_before(
         return {}
     names = ("series", "levels", "firsts", "ends")
     columns = dict(zip(names, map(list, zip(*wanted, strict=True)), strict=True))
+    found = connection.execute(_STORED, {"job_key": job_key, **columns}).mappings()
     runs: dict[int, dict[int, Run]] = {}
-    for row in connection.execute(_STORED, {"job_key": job_key, **columns}).mappings():
-        levels = runs.setdefault(row["series"] - FIRST_METRIC, {})
-        nothing = row["count"] == row["non_finite"]
-        cell = Aggregates(
-            np.array([row["first"]]),
-            np.array([row["count"]]),
-            np.array([row["non_finite"]]),
-            np.array([np.inf if nothing else row["min"]]),
-            np.array([-np.inf if nothing else row["max"]]),
-            np.array([row["sum"]]),
-        )
-        earlier = levels.get(row["level"])
-        levels[row["level"]] = (
-            Run(row["bucket"], cell)
-            if earlier is None
-            else Run(earlier.first, chained([earlier.parts, cell]))
-        )
+    for (series, level), rows in groupby(found, key=itemgetter("series", "level")):
+        runs.setdefault(series - FIRST_METRIC, {})[level] = _run(list(rows))
     return runs
+
+
+def _run(rows: Sequence[RowMapping]) -> Run:
+    """Stored buckets of one level, which lie side by side."""
+
+    def array(name: str, missing: float, kind: type[np.generic]) -> NDArray[Any]:
+        return np.array([missing if row[name] is None else row[name] for row in rows], kind)
+
+    return Run(
+        rows[0]["bucket"],
+        Aggregates(
+            array("first", 0, np.int64),
+            array("count", 0, np.int64),
+            array("non_finite", 0, np.int64),
+            array("min", np.inf, np.float64),
+            array("max", -np.inf, np.float64),
+            array("sum", 0.0, np.float64),
+        ),
+    )

@@ -16,8 +16,11 @@ from models.domain.checkpoints import Resumed
 from models.domain.lifecycle import StopReason, Wish
 from models.domain.metrics import MetricKind
 from models.rows import ROW_DTYPE, Rows
+from worker.backlog import MetricBacklog
+from worker.sending import PipeSink
 from worker.training.errors import Cancelled, Diverged, OutOfMemory, Suspended
 from worker.training.sink import Ended, Sink, StopSignal, TrainRequest
+from worker.wire import encode_metrics
 
 BATCHES = 10
 
@@ -195,6 +198,24 @@ def measuring(request: TrainRequest, sink: Sink, signals: StopSignal) -> Ended:
         sink.epoch(epoch_of(epoch))
         _save(request, sink, done)
     return Ended(StopReason.EPOCHS, done, None, "w" * 64)
+
+
+def holding_its_breath(request: TrainRequest, sink: Sink, signals: StopSignal) -> Ended:
+    """Wait for some flushes between a metric's frame and the row's, which come as one."""
+    del signals
+    resume(request, sink)
+    assert isinstance(sink, PipeSink)
+    backlog = MetricBacklog()
+    backlog.add(1, {"early": 0.5}, MetricKind.ITERATION)
+    told = backlog.take(1)
+    assert told is not None
+    for frame in encode_metrics(told):
+        sink._pipe.send_bytes(frame)
+    time.sleep(1.5)
+    if request.spec["epochs"] == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    sink.rows(make_rows(1, 1))
+    return Ended(StopReason.EPOCHS, 1, None, None)
 
 
 def repeating_itself(request: TrainRequest, sink: Sink, signals: StopSignal) -> Ended:

@@ -15,6 +15,7 @@ from tests.bookings import events_of, job_of
 from tests.integration.owned import bits_of, write
 from tests.measured import Told, block_of, booked_metrics, booked_values, iteration_metrics
 from tests.pretenders import BATCHES, epoch_of, make_rows
+from tests.waiting import wait_until
 
 ITERATION, EPOCH = MetricKind.ITERATION, MetricKind.EPOCH
 
@@ -138,3 +139,22 @@ def test_an_epochs_metric_goes_with_an_epoch_that_is_measured_anew(
     # Nothing is left that goes on otherwise: this resume takes nothing back.
     write(engine, owner, Page(resumed=Resumed(2 * BATCHES, 2, like=True)))
     assert job_of(engine, owner.job_key).rewinds == 1
+
+
+def test_what_a_flush_changes_of_a_metric_is_changed_in_place(engine: Engine, owner: Owner) -> None:
+    """Heap-only (HOT): no index is touched, and the table doesn't grow with the flushes."""
+    names = {f"m{n}": float(n) for n in range(20)}
+    for iteration in range(1, 101):
+        write(engine, owner, page(iteration, 1, (iteration, names, ITERATION)))
+
+    def counted() -> tuple[int, int] | None:
+        with transaction(engine) as connection:
+            connection.exec_driver_sql("SELECT pg_stat_force_next_flush()")
+        with transaction(engine) as connection:
+            updated, hot = connection.exec_driver_sql(
+                "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'metrics'"
+            ).one()
+        return (updated, hot) if updated >= 99 * 20 else None
+
+    updated, hot = wait_until(counted, 30, "the server's statistics")
+    assert hot >= 0.95 * updated

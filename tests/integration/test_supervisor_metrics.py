@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from foundation.settings import Settings
 from services.database import transaction
-from tests.integration.supervised import Attempt, attempt
+from tests.integration.supervised import Attempt, attempt, only_attempt, with_worker
 from tests.measured import booked_metrics, booked_values
 from tests.pretenders import BATCHES
 
@@ -64,6 +64,25 @@ def test_a_value_is_booked_in_the_flush_that_brings_its_row(
             assert rows == values
             reached = rows
         run.wait()
+
+
+def test_values_whose_row_is_late_are_not_booked_before_it(
+    engine: Engine, settings: Settings
+) -> None:
+    with attempt(engine, with_worker(settings, flush_seconds=0.2), "holding_its_breath") as run:
+        job = run.wait()
+    assert (job.state, job.rows, job.error) == ("succeeded", 1, None)
+    assert values_of(engine, run.key) == {"early": [(1, 1, 0.5)]}
+
+
+def test_values_whose_row_never_came_die_with_their_trainer(
+    engine: Engine, settings: Settings
+) -> None:
+    with attempt(engine, settings, "holding_its_breath", epochs=1) as run:
+        job = run.wait()
+    assert (job.state, job.rows) == ("queued", 0)
+    assert only_attempt(engine, run.key).outcome == "killed"
+    assert values_of(engine, run.key) == {}
 
 
 def test_values_after_the_checkpoint_of_a_trainer_that_died_are_told_once_in_the_end(

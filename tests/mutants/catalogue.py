@@ -50,6 +50,29 @@ MUTANTS = (
         "tests/property/test_rollups_property.py::test_rollups_are_the_aggregates_of_their_rows",
     ),
     Mutant(
+        "metrics outlive a rewind",
+        "services/rewinding.py",
+        "    take_back(connection, job_key, beyond)\n",
+        "",
+        "tests/property/test_metrics_property.py::test_values_are_there_once_and_add_up",
+    ),
+    Mutant(
+        "an epoch's metric outlives its epoch",
+        "services/metric_series.py",
+        "func.least(ends, to_iteration)",
+        "to_iteration",
+        f"{_INTEGRATION}/test_metric_series.py"
+        "::test_an_epochs_metric_goes_with_an_epoch_that_is_measured_anew",
+    ),
+    Mutant(
+        "metrics are taken before their rows",
+        "worker/listening.py",
+        "            while end and self._deliveries[end - 1].kind is Kind.METRICS:\n",
+        "            while False and self._deliveries[end - 1].kind is Kind.METRICS:\n",
+        f"{_INTEGRATION}/test_supervisor_metrics.py"
+        "::test_values_whose_row_is_late_are_not_booked_before_it",
+    ),
+    Mutant(
         "a checkpoint registered before its rows",
         "worker/training/loop.py",
         "        self._recorder.deliver(state)\n        self._pulse.enter(Phase.SAVE",
