@@ -11,11 +11,13 @@ import pyarrow as pa
 from sqlalchemy import BigInteger, Integer, SmallInteger
 from sqlalchemy.dialects.postgresql import DOUBLE_PRECISION
 
-from models.tables import iterations
+from models.tables import iterations, metric_values
 from services.packed import Columns, Series
 
 JOB = "job"
 """The column in front where rows are of several jobs: the job's id, as text."""
+METRIC = "metric"
+"""The column in front of a metric's values: its name."""
 
 _TYPES: Mapping[type, pa.DataType] = {
     BigInteger: pa.int64(),
@@ -26,7 +28,7 @@ _TYPES: Mapping[type, pa.DataType] = {
 
 
 def schema_of(names: Iterable[str]) -> pa.Schema:
-    """Describe columns of iterations, in this order, with JOB where it is among them."""
+    """Describe columns of iterations or of metrics, in this order; JOB and METRIC are words."""
     return pa.schema([_field(name) for name in names])
 
 
@@ -46,9 +48,9 @@ def columns_of(batch: pa.RecordBatch) -> Columns:
 
 
 def _field(name: str) -> pa.Field:
-    if name == JOB:
+    if name in {JOB, METRIC}:
         return pa.field(name, pa.string(), nullable=False)
-    column = iterations.c[name]
+    column = metric_values.c.value if name == "value" else iterations.c[name]
     return pa.field(name, _TYPES[type(column.type)], nullable=bool(column.nullable))
 
 

@@ -9,13 +9,14 @@ from sqlalchemy import Connection, RowMapping, func, select
 from models.domain.errors import Breach, MetricMissing, QueryInvalid
 from models.schemas.readings import Metric, MetricList
 from models.tables import metric_values, metrics
+from services.arrow_tables import METRIC
 from services.book import Book, Place, open_book
 from services.packed import Columns, Series, Span, read_columns
 
 PAGE_ROWS = 10_000
 MOST_PAGE_ROWS = 100_000
 PIECE_ROWS = 16_000
-COLUMNS = ("metric", "iteration", "value")
+COLUMNS = (METRIC, "iteration", "value")
 _READ = ("iteration", "value")
 _LAST = 2**63 - 1
 
@@ -52,6 +53,10 @@ class ValuesPage:
     total: int
     next_cursor: str | None
 
+    @property
+    def lines(self) -> Lines:
+        return _lines(self.name, self.columns)
+
 
 def list_metrics(connection: Connection, job_id: UUID) -> MetricList:
     """Read what a job's metrics are and what they have come to, in the order of their first values.
@@ -73,7 +78,7 @@ def read_values(connection: Connection, job_id: UUID, query: ValuesQuery, limit:
 
     """
     if query.name is None:
-        msg = "a page is of one metric; all of them together come as NDJSON or CSV without limit"
+        msg = "a page is of one metric; all of them come as lines or columns, without limit"
         raise QueryInvalid([Breach(("query", "name"), msg)])
     book = open_book(connection, job_id)
     (metric,) = _metrics_of(connection, book, query.name)
@@ -115,8 +120,12 @@ def _pieces(connection: Connection, metric: RowMapping, first: int, last: int) -
         rows = len(found["iteration"])
         if not rows:
             return
-        yield {"metric": [metric["name"]] * rows, **found}
+        yield _lines(metric["name"], found)
         first = int(found["iteration"].values[-1]) + 1
+
+
+def _lines(name: str, columns: Columns) -> Lines:
+    return {METRIC: [name] * len(columns["iteration"]), **columns}
 
 
 def _begin(connection: Connection, book: Book, query: ValuesQuery) -> tuple[Place, int]:

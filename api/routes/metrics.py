@@ -5,19 +5,21 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from api import row_formats
+from api import row_formats, row_writings
 from api.dependencies import PartsDependency, SnapshotDependency
 from api.documents import problems
+from api.editions import NOT_MODIFIED, Edition, IfNoneMatch
 from api.negotiation import preferred_format
 from api.parameters import LARGEST, Cursor, JobId
-from api.streaming import Writing, stream_snapshot
+from api.row_writings import writing_of
+from api.streaming import stream_snapshot
 from models.domain.errors import CursorInvalid, JobMissing, MetricMissing, QueryInvalid, Rewound
 from models.schemas.readings import MetricList, MetricPage
 from services.metrics import (
     COLUMNS,
     MOST_PAGE_ROWS,
     PAGE_ROWS,
-    Lines,
+    ValuesPage,
     ValuesQuery,
     list_metrics,
     read_all_values,
@@ -29,15 +31,13 @@ router = APIRouter(prefix="/v1/jobs/{job_id}/metrics", tags=["book"])
 RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "model": MetricPage,
-        "description": "Columns of one metric's values (JSON), or a value a line (NDJSON, CSV).",
-        "content": {"application/x-ndjson": {}, "text/csv": {}},
+        "description": "Columns of values (JSON, Arrow, Parquet), or a value a line (NDJSON, CSV).",
+        "content": row_writings.CONTENT,
     },
+    **NOT_MODIFIED,
     **problems(JobMissing, MetricMissing, QueryInvalid, CursorInvalid, Rewound),
 }
-_WRITINGS: dict[str, Writing[Lines]] = {
-    "ndjson": Writing(row_formats.ndjson, "application/x-ndjson"),
-    "csv": Writing(row_formats.csv, "text/csv; header=present", row_formats.csv_header(COLUMNS)),
-}
+Format = Literal["json", "ndjson", "csv", "arrow", "parquet"]
 
 
 def wanted_values(
@@ -50,8 +50,7 @@ def wanted_values(
 
 
 def wanted_format(
-    request: Request,
-    form: Annotated[Literal["json", "ndjson", "csv"] | None, Query(alias="format")] = None,
+    request: Request, form: Annotated[Format | None, Query(alias="format")] = None
 ) -> str:
     return form or preferred_format(request.headers.get("accept", ""))
 
@@ -67,24 +66,44 @@ def get_metrics(connection: SnapshotDependency, job_id: JobId) -> MetricList:
 )
 async def get_values(
     *,
+    request: Request,
     parts: PartsDependency,
     job_id: JobId,
     query: Annotated[ValuesQuery, Depends(wanted_values)],
     form: Annotated[str, Depends(wanted_format)],
     limit: Annotated[int | None, Query(ge=1, le=MOST_PAGE_ROWS)] = None,
+    if_none_match: IfNoneMatch = None,
 ) -> Response:
-    """Read a page of a metric's values or, as NDJSON or CSV, all values of it or of all metrics.
+    """Read a page of a metric's values; without `limit`, in all formats but JSON, all values.
 
-    A number is the shortest text that reads back as the same 64 bits; what is not finite is the
-    string "NaN", "Infinity" or "-Infinity", in CSV without quotes. `limit` is a page's.
+    Without `name` those are the values of every metric, metric by metric. A number is the same
+    64 bits everywhere; in texts what is not finite is the string "NaN", "Infinity" or
+    "-Infinity", in CSV without quotes. A page that is no JSON names the next one in its `Link`.
     """
-    writing = _WRITINGS.get(form)
-    if writing is not None:
+    edition = Edition([job_id], ["metrics", form, query, limit], if_none_match)
+    if form != "json" and limit is None:
+        writing = writing_of(form, COLUMNS)
         return await stream_snapshot(
-            parts, lambda connection: read_all_values(connection, job_id, query), writing
+            parts, lambda connection: read_all_values(connection, job_id, query), writing, edition
         )
     async with parts.connections.snapshot() as connection:
+        headers = await run_in_threadpool(edition.headers, connection)
+        if edition.is_known(headers):
+            return Response(status_code=304, headers=headers)
         page = await run_in_threadpool(read_values, connection, job_id, query, limit or PAGE_ROWS)
-    rest = {"metric": page.name, "total": page.total, "next_cursor": page.next_cursor}
-    body = await run_in_threadpool(row_formats.page_json, page.columns, rest)
-    return Response(body, media_type="application/json")
+    answer = await run_in_threadpool(_page_answer, request, form, page)
+    answer.headers.update(headers)
+    return answer
+
+
+def _page_answer(request: Request, form: str, page: ValuesPage) -> Response:
+    if form == "json":
+        rest = {"metric": page.name, "total": page.total, "next_cursor": page.next_cursor}
+        return Response(row_formats.page_json(page.columns, rest), media_type="application/json")
+    writing = writing_of(form, COLUMNS)
+    headers = {}
+    if page.next_cursor is not None:
+        url = request.url.include_query_params(cursor=page.next_cursor)
+        headers["Link"] = f'<{url.path}?{url.query}>; rel="next"'
+    body = writing.head + writing.piece(page.lines) + writing.tail()
+    return Response(body, media_type=writing.media_type, headers=headers)

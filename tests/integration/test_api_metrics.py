@@ -8,6 +8,8 @@ from typing import Any
 
 import httpx
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import Engine
 
@@ -166,6 +168,51 @@ def test_lines_of_one_metric_and_range(api: httpx.Client, path: str) -> None:
     assert answer.text == '{"metric":"top.5","iteration":20,"value":0.2}\n'
 
 
+def test_a_page_of_lines_names_the_next_one(api: httpx.Client, path: str) -> None:
+    url, lines = f"{path}/metrics/values?format=csv&name=gap/mean&limit=15", []
+    while url:
+        answer = api.get(url)
+        head, *page = answer.text.splitlines()
+        assert head == "metric,iteration,value"
+        lines += page
+        url = answer.links.get("next", {}).get("url", "")
+    assert [line.split(",")[:2] for line in lines] == [
+        ["gap/mean", str(n)] for n in range(1, COUNT + 1)
+    ]
+
+
+@pytest.mark.parametrize("form", ["arrow", "parquet"])
+def test_values_as_columns_are_the_same_bits(api: httpx.Client, path: str, form: str) -> None:
+    answer = api.get(f"{path}/metrics/values", params={"format": form})
+    if form == "arrow":
+        table = pa.ipc.open_stream(answer.content).read_all()
+    else:
+        table = pq.read_table(io.BytesIO(answer.content))
+    assert table.column_names == ["metric", "iteration", "value"]
+    assert table.column("metric").to_pylist() == ["gap/mean"] * COUNT + ["top.5"] * 2
+    assert table.column("iteration").to_pylist() == [*range(1, COUNT + 1), 20, 40]
+    expected = np.array([*ODD.values(), *OTHERS, 0.2, 0.4])
+    assert table.column("value").to_numpy().tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("query", [{"format": "ndjson"}, {"name": "top.5"}], ids=repr)
+def test_a_finished_jobs_values_need_not_be_read_again(
+    api: httpx.Client, engine: Engine, query: dict[str, str]
+) -> None:
+    job_id = submit(api)["id"]
+    crew = Crew(engine)
+    crew.claim()
+    crew.flush(job_id, Page(rows=make_rows(np.ones(COUNT)), metrics=block_of(*told())))
+    url = f"/v1/jobs/{job_id}/metrics/values"
+    assert "etag" not in api.get(url, params=query).headers
+    crew.end(job_id)
+    tag = api.get(url, params=query).headers["etag"]
+    again = api.get(url, params=query, headers={"If-None-Match": tag})
+    assert (again.status_code, again.content) == (httpx.codes.NOT_MODIFIED, b"")
+    other = api.get(url, params={**query, "from": 2}, headers={"If-None-Match": tag})
+    assert other.status_code == httpx.codes.OK
+
+
 @pytest.mark.parametrize("form", ["json", "ndjson"])
 def test_a_metric_that_is_not_there_is_a_404(api: httpx.Client, path: str, form: str) -> None:
     answer = api.get(f"{path}/metrics/values", params={"name": "none", "format": form})
@@ -190,7 +237,8 @@ def test_a_job_that_is_not_there_is_a_404(api: httpx.Client, call: str) -> None:
         {"name": "gap/mean", "limit": 0},
         {"name": "gap/mean", "limit": 100_001},
         {"name": "gap/mean", "cursor": "AAAA"},
-        {"name": "gap/mean", "format": "arrow"},
+        {"name": "gap/mean", "format": "feather"},
+        {"limit": 5, "format": "csv"},
         {"name": "a" * 101},
     ],
     ids=repr,
