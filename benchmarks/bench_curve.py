@@ -4,18 +4,20 @@
 """
 
 import sys
-import tempfile
-from pathlib import Path
-from uuid import UUID
+from functools import partial
 
-import httpx
-from pydantic import SecretStr
-
-from benchmarks.books import fill, free_port, id_of, make_owner
-from benchmarks.measuring import Line, middle, milliseconds, percentile, publish, seconds_of
-from cli.stack.stack import Stack
-from foundation.settings import DatabaseSettings
-from services.database import make_engine
+from benchmarks.books import fill, id_of, make_owner
+from benchmarks.measuring import (
+    Line,
+    asked,
+    conclude,
+    in_turns,
+    middle,
+    milliseconds,
+    percentile,
+)
+from benchmarks.service import Service, service
+from benchmarks.wire import Wire
 
 SIZES = (10_000, 1_000_000, 10_000_000)
 QUICK_SIZES = (10_000, 100_000)
@@ -26,56 +28,43 @@ MEDIAN_GOAL_SECONDS, TAIL_GOAL_SECONDS = 0.005, 0.012
 GROWTH_GOAL = 1.5
 
 
-def measure(stack: Stack, sizes: tuple[int, ...], calls: int) -> list[Line]:
-    settings = DatabaseSettings(url=SecretStr(stack.database_url))
-    engine = make_engine(settings, application_name="bench")
-    jobs: dict[int, UUID] = {}
+def measure(running: Service, sizes: tuple[int, ...], calls: int) -> list[Line]:
+    paths: dict[int, str] = {}
     for size in sizes:
-        owner = make_owner(engine)
-        fill(engine, owner, size)
-        jobs[size] = id_of(engine, owner)
-    engine.dispose()
-    lines, a_point = [], {}
-    with httpx.Client(base_url=stack.url, timeout=60) as client:
-        seconds: dict[int, list[float]] = {size: [] for size in sizes}
-        for call in range(calls + WARM_UP_CALLS):
-            for size, job in jobs.items():
-                taken = seconds_of(lambda path=f"/v1/jobs/{job}/curve": _draw(client, path))
-                if call >= WARM_UP_CALLS:
-                    seconds[size].append(taken)
-        for size, job in jobs.items():
-            points = len(_draw(client, f"/v1/jobs/{job}/curve")["iteration"])
-            median, tail = middle(seconds[size]), percentile(seconds[size], 0.95)
-            a_point[size] = median / points
-            lines.append(
-                Line(
-                    f"{size:,} iterations, {points} points",
-                    f"p50 {milliseconds(median)}, p95 {milliseconds(tail)}",
-                    "p50 5 ms, p95 12 ms",
-                    median <= MEDIAN_GOAL_SECONDS and tail <= TAIL_GOAL_SECONDS,
-                )
-            )
+        owner = make_owner(running.engine)
+        fill(running.engine, owner, size)
+        paths[size] = f"/v1/jobs/{id_of(running.engine, owner)}/curve?series=loss&points={POINTS}"
+    with running.api() as api, Wire(api.url) as wire:
+        requests = {size: wire.request("GET", path) for size, path in paths.items()}
+        seconds = in_turns(
+            {size: partial(wire.ask, request) for size, request in requests.items()},
+            calls,
+            WARM_UP_CALLS,
+        )
+        points = {size: len(wire.get(path)["iteration"]) for size, path in paths.items()}
+    lines = [_line(size, points[size], seconds[size]) for size in sizes]
+    a_point = {size: middle(seconds[size]) / points[size] for size in sizes}
     growth = a_point[sizes[-1]] / a_point[sizes[0]]
     what = f"time a point, {sizes[-1]:,} over {sizes[0]:,} iterations"
-    lines.append(Line(what, f"{growth:.2f}", f"at most {GROWTH_GOAL}", growth <= GROWTH_GOAL))
-    return lines
+    return [*lines, Line(what, f"{growth:.2f}", f"at most {GROWTH_GOAL}", growth <= GROWTH_GOAL)]
 
 
-def _draw(client: httpx.Client, path: str) -> dict[str, list[float]]:
-    answer = client.get(path, params={"points": POINTS}).raise_for_status()
-    drawn: dict[str, list[float]] = answer.json()
-    return drawn
+def _line(size: int, points: int, seconds: list[float]) -> Line:
+    median, tail = middle(seconds), percentile(seconds, 0.95)
+    return Line(
+        f"{size:,} iterations, {points} points",
+        f"p50 {milliseconds(median)}, p95 {milliseconds(tail)}",
+        "p50 5 ms, p95 12 ms",
+        median <= MEDIAN_GOAL_SECONDS and tail <= TAIL_GOAL_SECONDS,
+    )
 
 
 def main() -> int:
-    quick = "--quick" in sys.argv
-    with tempfile.TemporaryDirectory(prefix="gradbook-bench-") as home:
-        stack = Stack(Path(home), port=free_port(), slots=1)
-        with stack:
-            stack.start()
-            sizes = QUICK_SIZES if quick else SIZES
-            lines = measure(stack, sizes, QUICK_CALLS if quick else CALLS)
-    return publish("Curves over HTTP", lines, keep=not quick) and not quick
+    run = asked(sys.argv)
+    with service() as running:
+        sizes = QUICK_SIZES if run.quick else SIZES
+        lines = measure(running, sizes, QUICK_CALLS if run.quick else CALLS)
+    return conclude("Curves over HTTP", lines, run)
 
 
 if __name__ == "__main__":

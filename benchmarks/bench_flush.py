@@ -8,19 +8,14 @@ their events and the summary, and commits. The bare one is BEGIN, COPY, COMMIT o
 
 import itertools
 import sys
-import tempfile
-from pathlib import Path
 
-from pydantic import SecretStr
 from sqlalchemy import Engine
 
 from benchmarks.books import epochs_within, make_owner, make_rows
-from benchmarks.measuring import Line, in_pairs, middle, publish, ratios_of
-from cli.stack.postgres import EmbeddedPostgres
-from foundation.settings import DatabaseSettings
-from migrations.run import migrate
+from benchmarks.measuring import Line, asked, conclude, in_pairs, middle, ratios_of
+from benchmarks.service import service
 from services.copying import copy_rows
-from services.database import make_engine, transaction
+from services.database import transaction
 from services.pages import Page
 from services.recording import flush
 
@@ -67,23 +62,14 @@ def measure(engine: Engine, rows_a_flush: int, pairs: int) -> list[Line]:
 
 
 def main() -> int:
-    quick = "--quick" in sys.argv
-    with tempfile.TemporaryDirectory(prefix="gradbook-bench-") as folder:
-        server = EmbeddedPostgres(Path(folder) / "postgres")
-        server.start()
-        try:
-            settings = DatabaseSettings(url=SecretStr(server.url))
-            engine = make_engine(settings, application_name="bench")
-            migrate(engine)
-            lines = [
-                line
-                for rows_a_flush in GOALS
-                for line in measure(engine, rows_a_flush, 3 if quick else PAIRS)
-            ]
-            engine.dispose()
-        finally:
-            server.stop()
-    return publish("Durable flush", lines, keep=not quick) and not quick
+    run = asked(sys.argv)
+    with service() as running:
+        lines = [
+            line
+            for rows_a_flush in GOALS
+            for line in measure(running.engine, rows_a_flush, 3 if run.quick else PAIRS)
+        ]
+    return conclude("Durable flush", lines, run)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Jobs with books to measure on: booked as submit and claim do, and written as a worker does."""
 
 import socket
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -95,7 +96,7 @@ def make_rows(first: int, count: int) -> Rows:
     return rows
 
 
-def epochs_within(rows: Rows) -> list[dict[str, Any]]:
+def epochs_within(rows: Rows) -> list[Mapping[str, Any]]:
     """The epochs whose last iteration is among the rows."""
     ends = rows["iteration"][rows["batch"] == BATCHES].tolist()
     return [

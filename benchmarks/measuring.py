@@ -4,16 +4,18 @@ A claim is a ratio of two things measured in turn in the same run, so that what 
 beside them hits both. Its interval is a bootstrap of the pairs' ratios.
 """
 
+import argparse
 import os
 import platform
 import re
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -22,6 +24,7 @@ RESAMPLES = 5_000
 SEED = 20_260_101
 
 Work = Callable[[], object]
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,29 @@ class Line:
     reached: bool | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What was asked of a bench.
+
+    Args:
+        quick: only see that it works, in a minute at most: nothing of it is published.
+        peers: measure other people's programs too; they are installed where they are not yet.
+
+    """
+
+    quick: bool
+    peers: bool
+
+
+def asked(arguments: Sequence[str]) -> Run:
+    """Read a bench's command line."""
+    parser = argparse.ArgumentParser(prog=arguments[0])
+    parser.add_argument("--quick", action="store_true", help="see that it works; publish nothing")
+    parser.add_argument("--peers", action="store_true", help="in a quick run too")
+    found = parser.parse_args(arguments[1:])
+    return Run(quick=found.quick, peers=found.peers or not found.quick)
+
+
 @contextmanager
 def clock() -> Iterator[list[float]]:
     """Put the seconds that the block takes into the list."""
@@ -81,6 +107,19 @@ def in_pairs(one: Work, other: Work, pairs: int) -> tuple[list[float], list[floa
             ones.append(seconds_of(one))
             others.append(seconds_of(other))
     return ones, others
+
+
+def in_turns(
+    works: Mapping[Key, Work], rounds: int, warm_up_rounds: int = 1
+) -> dict[Key, list[float]]:
+    """Time several things round by round, so that what comes and goes hits all of them."""
+    seconds: dict[Key, list[float]] = {key: [] for key in works}
+    for number in range(warm_up_rounds + rounds):
+        for key, work in works.items():
+            taken = seconds_of(work)
+            if number >= warm_up_rounds:
+                seconds[key].append(taken)
+    return seconds
 
 
 def ratios_of(numerators: Sequence[float], denominators: Sequence[float]) -> Ratios:
@@ -126,6 +165,12 @@ def publish(title: str, lines: Sequence[Line], *, keep: bool) -> int:
     if keep:
         _merge(title, section)
     return 0 if all(each.reached is not False for each in lines) else 1
+
+
+def conclude(title: str, lines: Sequence[Line], run: Run) -> int:
+    """Publish what a run has measured; one that was quick is no judgement, and never fails."""
+    code = publish(title, lines, keep=not run.quick)
+    return 0 if run.quick else code
 
 
 def _mark(line: Line) -> str:

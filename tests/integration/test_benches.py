@@ -1,0 +1,37 @@
+"""The benches run: quickly, and without other people's programs, which would have to be fetched."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.architecture.sources import ROOT
+from tests.versions import on_newest_postgres
+
+pytestmark = on_newest_postgres
+
+SECONDS = 240
+
+
+@pytest.mark.parametrize(
+    ("bench", "said"),
+    [
+        ("curve", "| time a point, "),
+        ("flush", "| flush over bare COPY, 200 rows | "),
+        ("submit", "| promised and not in the book | 0 | 0 | reached |"),
+    ],
+)
+@pytest.mark.timeout(SECONDS)
+def test_a_quick_run_measures_and_publishes_nothing(bench: str, said: str) -> None:
+    results = ROOT / "benchmarks" / "RESULTS.md"
+    before = results.read_bytes() if results.exists() else None
+    ran = subprocess.run(
+        [sys.executable, "-m", f"benchmarks.bench_{bench}", "--quick"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert said in ran.stdout
+    assert (results.read_bytes() if results.exists() else None) == before
