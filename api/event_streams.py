@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import anyio
 from starlette.responses import Response
@@ -9,7 +11,6 @@ from starlette.types import Receive, Scope, Send
 
 from api.frames import MEDIA_TYPE
 from api.leaving import Leaving
-from api.lookout import Lookout
 from api.streaming import STALLED_CLIENT_SECONDS
 from api.telling import Seen, heartbeat
 from api.viewers import Viewer
@@ -31,7 +32,7 @@ class EventStream(Response):
     or takes nothing. A client that was too slow comes back and goes on where it was.
 
     Args:
-        lookout: tells what is new.
+        watching: lets it be told what is new, for as long as it is entered.
         seen: what the client has seen.
         leaving: cuts it off where its client takes no good-bye.
         heartbeat_seconds: how long nothing is sent at most.
@@ -43,7 +44,7 @@ class EventStream(Response):
 
     def __init__(
         self,
-        lookout: Lookout,
+        watching: Callable[[Seen], AbstractContextManager[Viewer]],
         seen: Seen,
         leaving: Leaving,
         *,
@@ -53,13 +54,13 @@ class EventStream(Response):
         super().__init__(headers=HEADERS)
         # Its length is not known.
         del self.headers["content-length"]
-        self._lookout, self._seen, self._leaving = lookout, seen, leaving
+        self._watching, self._seen, self._leaving = watching, seen, leaving
         self._heartbeat_seconds = heartbeat_seconds
         self._patience_seconds = patience_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         del scope
-        with self._leaving.cutting_off(), self._lookout.watching(self._seen) as viewer:
+        with self._leaving.cutting_off(), self._watching(self._seen) as viewer:
             async with anyio.create_task_group() as tasks:
 
                 async def until_gone() -> None:

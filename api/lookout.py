@@ -22,7 +22,10 @@ from api.ear import Ear
 from api.leaving import Leaving
 from api.telling import Project, Seen, Telling, Topic, bye, look
 from api.viewers import StreamsFull, Viewer
+from foundation.logging import get_logger
 from services.standing import Standing
+
+log = get_logger("api")
 
 LOOK_SECONDS = 2.0
 """Between two looks that nobody has asked for."""
@@ -36,6 +39,17 @@ MOST_TOPICS = 200
 MOST_GROUPS = 500
 """In one look; what is left comes in the next."""
 CLOSE_SECONDS = 1.0
+
+
+_AWAY = (
+    DatabaseSilent,
+    Overloaded,
+    database_errors.OperationalError,
+    database_errors.InterfaceError,
+    # A server that has become a standby, a session that it has ended because it stood still.
+    database_errors.InternalError,
+    database_errors.TimeoutError,
+)
 
 
 class _Waiter(NamedTuple):
@@ -175,25 +189,40 @@ class Lookout:
             if clock() >= anyway_at:
                 anyway_at = clock() + LOOK_SECONDS
                 self._stir_all()
-            topics = self._take_stirred()
-            try:
-                await self._look(topics)
-            except (database_errors.SQLAlchemyError, DatabaseSilent, Overloaded):
-                # Away or crowded: who waits goes on waiting until its own time is over.
-                self._stir(topics)
-                await self._leaving.within(AWAY_SECONDS)
+            await self._look_once(self._take_stirred())
             await self._leaving.within(BREATH_SECONDS)
         if self._leaving.begun:
             self._say_good_bye()
+
+    async def _look_once(self, topics: Sequence[Topic]) -> None:
+        try:
+            await self._look(topics)
+        except _AWAY:
+            # Who waits goes on waiting until its own time is over.
+            self._stir(topics)
+            await self._leaving.within(AWAY_SECONDS)
+        except Exception:  # one topic's faults must not blind all the others
+            if len(topics) > 1:
+                for topic in topics:
+                    await self._look_once([topic])
+                return
+            log.exception("look.failed", topic=str(topics))
+            for viewer in self._viewers_of(topics):
+                viewer.end()
+
+    def _viewers_of(self, topics: Iterable[Topic]) -> list[Viewer]:
+        watches = [self._watches[topic] for topic in topics if topic in self._watches]
+        return [viewer for watch in watches for viewer in watch.viewers]
 
     def _take_stirred(self) -> list[Topic]:
         topics = list(islice(self._dirty, MOST_TOPICS))
         self._dirty.difference_update(topics)
         if not self._dirty:
             self._stirred.clear()
-        return [topic for topic in topics if topic in self._watches]
+        return topics
 
     async def _look(self, topics: Sequence[Topic]) -> None:
+        topics = [topic for topic in topics if topic in self._watches]
         groups = self._groups(topics)
         awaited = {
             topic: list(self._watches[topic].waiters)

@@ -1,5 +1,6 @@
 """The app factory: the one place where the API's parts meet."""
 
+import resource
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -78,6 +79,9 @@ def app_from_environment() -> FastAPI:
     """What `uvicorn --factory api.main:app_from_environment` serves."""
     settings = Settings()
     configure_logging(settings.log)
+    # Each viewer is a socket. Many systems begin with 1,024 and allow as many as they can.
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     return create_app(settings)
 
 

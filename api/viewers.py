@@ -55,7 +55,7 @@ class Viewer:
 
     def give(self, chunk: bytes) -> None:
         """Let it have these bytes."""
-        if not chunk:
+        if not chunk or self.over:
             return
         if self._chunks and self._waiting_bytes + len(chunk) > MOST_WAITING_BYTES:
             self.over = True

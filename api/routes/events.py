@@ -149,4 +149,5 @@ async def _stream_project(
 
 
 def _stream(parts: Parts, seen: Seen) -> EventStream:
-    return EventStream(parts.lookout, seen, parts.leaving, heartbeat_seconds=HEARTBEAT_SECONDS)
+    watching = parts.lookout.watching
+    return EventStream(watching, seen, parts.leaving, heartbeat_seconds=HEARTBEAT_SECONDS)

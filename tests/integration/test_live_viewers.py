@@ -9,11 +9,13 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from api.main import create_app
 from api.routes import events
 from foundation.settings import Settings
+from services.database import transaction
+from services.lifecycle import Happening, add_events
 from services.pages import LogLine, Page
 from tests.processes import api_to_signal
 from tests.serving import serving
@@ -81,6 +83,24 @@ def test_who_takes_nothing_is_dropped_and_nobody_else_waits(
         assert live.rest()[-1].kind == "bye"
     lines = [each.data["data"]["line"] for each in live.all if each.kind == "log"]
     assert lines == list(range(1, written + 1))
+
+
+def test_a_job_whose_book_is_broken_blinds_nobody_else(
+    api: httpx.Client, engine: Engine, crew: Crew
+) -> None:
+    broken, sound = begin(api, crew), begin(api, crew)
+    with stream(api, path_of(broken)) as its, stream(api, path_of(sound)) as other:
+        for live in (its, other):
+            live.until_kind("progress")
+        with transaction(engine) as connection:
+            happening = Happening("warning", None, {})
+            add_events(connection, crew.owner(broken).job_key, [happening])
+            # An event's data is an object.
+            connection.execute(text("UPDATE events SET data = '[]' WHERE type = 'warning'"))
+        crew.flush(sound, rows=rows(1, 3))
+        hint(engine, broken, sound)
+        assert its.rest() == []
+        other.until_kind("points")
 
 
 def test_who_left_is_forgotten(api: httpx.Client, app: FastAPI, crew: Crew) -> None:
