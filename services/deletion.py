@@ -1,4 +1,4 @@
-"""Deleting a finished job: every row that is its, and then its files."""
+"""Deleting a finished job: it is gone at once, its many rows soon after, and then its files."""
 
 from uuid import UUID
 
@@ -8,26 +8,20 @@ from sqlalchemy import Connection, delete, select
 from foundation.logging import get_logger
 from models.domain.errors import MoveForbidden
 from models.domain.lifecycle import FINISHED
-from models.tables import (
-    iterations,
-    jobs,
-    layer_readings,
-    logs,
-    metric_values,
-    rollups,
-    series_rollups,
-)
+from models.tables import jobs
 from services.closing import allow_long_statements
 from services.editing import write_edits
 from services.filestore import folder_of
+from services.remains import leave_remains
 from services.steering import lock
 
 log = get_logger("services")
 
 
 def delete_job(connection: Connection, job_id: UUID) -> None:
-    """Delete all rows of a finished job; its children have no parent from then on.
+    """Delete a finished job; its children have no parent from then on.
 
+    What was written in bulk is out of everybody's sight, and removed later (services/remains.py).
     Its files go by `delete_files`, once this is committed: a rollback could not bring them back.
 
     Raises:
@@ -39,9 +33,7 @@ def delete_job(connection: Connection, job_id: UUID) -> None:
     if state not in FINISHED:
         raise MoveForbidden(str(job_id), state, "delete")
     allow_long_statements(connection)
-    # These carry no foreign key (see models/tables/metadata.py); the others cascade.
-    for table in (iterations, layer_readings, metric_values, logs, rollups, series_rollups):
-        connection.execute(delete(table).where(table.c.job_key == key))
+    leave_remains(connection, key)
     connection.execute(delete(jobs).where(jobs.c.key == key))
     # After it: a submit that names this parent holds its row, so its child is seen by now.
     _orphan(connection, job_id)

@@ -30,6 +30,7 @@ from worker.rounds import Reconciler, Round, forgetting, heart, stop
 from worker.salvage import Salvager
 from worker.shutdown import Shutdown
 from worker.supervisor import TRAIN
+from worker.sweeper import sweeper
 from worker.tasks import add_task, celery_queues
 from worker.trainer import kill_all
 from worker.workshop import Workshop
@@ -38,7 +39,7 @@ log = get_logger("worker")
 
 LEAVE_SECONDS = 2.0
 """How long threads that may hang on database or broker are waited for."""
-OTHER_CONNECTIONS = 6
+OTHER_CONNECTIONS = 7
 """Beside one a slot: two for the salvager, one for each other round."""
 WATCH_SECONDS = 0.1
 
@@ -88,6 +89,7 @@ def run_worker(settings: Settings, *, train: str = TRAIN, cuda_devices: int | No
         watch.round,
         Salvager(engine, settings, shutdown).round,
         forgetting(engine),
+        sweeper(engine, shutdown),
     )
     _serve(controller, engine, worker, rounds)
     stop([reaper], LEAVE_SECONDS)

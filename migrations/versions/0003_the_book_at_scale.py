@@ -10,6 +10,7 @@ down_revision = "0002"
 
 def upgrade() -> None:
     op.execute(statements_of("0003_rollups.sql"))
+    op.execute(statements_of("0003_remains.sql"))
     op.execute(statements_of("0003_metrics.sql"))
 
 
@@ -17,5 +18,6 @@ def downgrade() -> None:
     op.execute("DROP VIEW v_metrics, v_metric_values")
     op.drop_table("metric_values")
     op.drop_table("metrics")
+    op.drop_table("remains")
     op.drop_table("series_rollups")
     op.drop_table("rollups")

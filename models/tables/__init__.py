@@ -8,6 +8,7 @@ from models.tables.jobs import jobs, progress, summaries
 from models.tables.metadata import metadata
 from models.tables.metrics import metric_values, metrics
 from models.tables.readings import epochs, iterations, layer_readings
+from models.tables.remains import remains
 from models.tables.rollups import rollups, series_rollups
 from models.tables.workers import workers
 
@@ -26,6 +27,7 @@ __all__ = [
     "metric_values",
     "metrics",
     "progress",
+    "remains",
     "rollups",
     "series_rollups",
     "summaries",

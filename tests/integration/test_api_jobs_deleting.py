@@ -13,12 +13,16 @@ from models.domain.metrics import MetricKind
 from models.tables import metadata
 from services.database import transaction
 from services.pages import LayerReading, LogLine, Page
+from services.remains import BATCH_ROWS, BULK, sweep
 from services.submission import draft_job
 from services.submission import submit as submit_drafts
 from tests.measured import block_of
 from tests.submitted import Crew, Json, events_of, get, spec_of, submit
 from tests.waiting import wait_until
 from tests.written import make_rows
+from worker.rounds import stop
+from worker.shutdown import Shutdown
+from worker.sweeper import sweeper
 
 NORMS = {"error_norm": 1.0, "grad_norm": 1.0, "weight_norm": 1.0, "update_ratio": 1.0}
 EPOCH = {
@@ -40,8 +44,18 @@ def counts(engine: Engine) -> dict[str, int]:
         return {
             name: connection.execute(select(func.count()).select_from(table)).scalar_one()
             for name, table in metadata.tables.items()
-            if name not in {"workers", "idempotency_keys"}
+            if name not in {"workers", "idempotency_keys", "remains"}
         }
+
+
+def sweep_all(engine: Engine, most_rows: int = BATCH_ROWS) -> int:
+    """Remove what is left of deleted jobs, as a worker does; returns in how many batches."""
+    batches = 0
+    while True:
+        with transaction(engine) as connection:
+            if not sweep(connection, most_rows):
+                return batches
+        batches += 1
 
 
 def worked_on(api: httpx.Client, engine: Engine, settings: Settings) -> tuple[Json, Path]:
@@ -76,6 +90,7 @@ def test_all_that_belongs_to_the_job_goes_and_nothing_else(
     _, kept_folder = worked_on(api, engine, settings)
     answer = api.delete(f"/v1/jobs/{job['id']}")
     assert (answer.status_code, answer.content) == (httpx.codes.NO_CONTENT, b"")
+    sweep_all(engine)
     assert counts(engine) == kept
     assert not folder.exists()
     assert kept_folder.is_dir()
@@ -147,3 +162,62 @@ def _somebody_waits(engine: Engine) -> bool:
     )
     with transaction(engine) as connection:
         return bool(connection.scalar(waiting))
+
+
+def test_what_is_written_in_bulk_is_out_of_sight_at_once_and_removed_in_batches(
+    api: httpx.Client, engine: Engine, settings: Settings
+) -> None:
+    job, _ = worked_on(api, engine, settings)
+    other, _ = worked_on(api, engine, settings)
+    before = counts(engine)
+    assert api.delete(f"/v1/jobs/{job['id']}").status_code == httpx.codes.NO_CONTENT
+    bulk = {table.name for table in BULK}
+    assert bulk == {
+        "iterations",
+        "layer_readings",
+        "logs",
+        "metric_values",
+        "rollups",
+        "series_rollups",
+    }
+    after = counts(engine)
+    assert {name for name in before if before[name] == after[name]} == bulk
+    with transaction(engine) as connection:
+        view = text("SELECT count(DISTINCT job) FROM v_iterations")
+        assert connection.scalar(view) == 1
+    # So many at a time in each table, a look that finds no more, and the last word.
+    batches = sum(-(-(before[name] // 2) // 7) + 1 for name in bulk) + 1
+    assert sweep_all(engine, most_rows=7) == batches
+    assert get(api, other["id"])["book"]["complete"]
+
+
+def test_two_who_sweep_never_wait_for_each_other_nor_does_who_writes(
+    api: httpx.Client, engine: Engine, settings: Settings
+) -> None:
+    job, _ = worked_on(api, engine, settings)
+    writing = submit(api)
+    crew = Crew(engine)
+    crew.claim()
+    api.delete(f"/v1/jobs/{job['id']}")
+    with transaction(engine) as connection:
+        assert sweep(connection, 5)
+        with transaction(engine) as other:
+            other.execute(text("SET LOCAL lock_timeout = '1ms'"))
+            assert not sweep(other, 5)
+        crew.flush(writing["id"], Page(rows=make_rows([1.0] * 20)))
+        connection.rollback()
+    assert get(api, writing["id"])["book"]["rows"] == 20
+    # What a sweep that was cut off has not removed is there for the next one.
+    assert sweep_all(engine, 5) > 1
+
+
+def test_a_worker_sweeps(api: httpx.Client, engine: Engine, settings: Settings) -> None:
+    job, _ = worked_on(api, engine, settings)
+    kept = dict.fromkeys(counts(engine), 0)
+    api.delete(f"/v1/jobs/{job['id']}")
+    sweeping = sweeper(engine, Shutdown(1.0))
+    sweeping.start()
+    try:
+        wait_until(lambda: counts(engine) == kept, 10, "nothing is left")
+    finally:
+        stop([sweeping], 5)
