@@ -115,7 +115,7 @@ def read_curves(connection: Connection, job_ids: Sequence[UUID], query: CurveQue
         case LayerSeries():
             drawn = [read_layer_parts(connection, series, span) for span in spans]
         case MetricSeries():
-            drawn = [read_metric_parts(connection, series, span) for span in spans]
+            drawn = read_metric_parts(connection, series, spans)
     return [
         Curve(book.id, query.series, span.first, span.last, bucket, _points(parts, bucket))
         for book, span, (bucket, parts) in zip(books, spans, drawn, strict=True)

@@ -11,21 +11,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from psycopg import sql
-from sqlalchemy import Connection, RowMapping, text
+from sqlalchemy import Connection, RowMapping, delete, text
 
+from models.tables import series_rollups
 from services.aggregates import Aggregates, Floats, Ints, chained
 from services.copying import copy_series_rollups
-from services.curve_cover import Range, cover
-from services.curve_parts import (
-    Parts,
-    in_order,
-    packed_fields,
-    points_of,
-    read_arrays,
-    read_series_rollups,
-)
-from services.rollups import BASE, FACTOR, TOP_LEVEL, Run, completed, width_of
+from services.curve_parts import points_of
+from services.rollups import BASE, FACTOR, TOP_LEVEL, Run, beyond, completed, width_of
 from services.series import FIRST_METRIC
 
 
@@ -40,22 +32,6 @@ class Grown(NamedTuple):
     @property
     def after(self) -> int:
         return self.before + len(self.values)
-
-
-class Stretch(NamedTuple):
-    """Some of a metric's values: from `first` to `last`, counted from 1, and their iterations'.
-
-    Attributes:
-        begin, end: `first` is the first value from iteration `begin` on, `last` is the last one up
-            to iteration `end`.
-
-    """
-
-    number: int
-    first: int
-    last: int
-    begin: int
-    end: int
 
 
 def write_metric_rollups(connection: Connection, job_key: int, grown: Sequence[Grown]) -> None:
@@ -81,31 +57,15 @@ def write_metric_rollups(connection: Connection, job_key: int, grown: Sequence[G
     )
 
 
-def rewind_metric_rollups(connection: Connection, job_key: int, counts: Mapping[int, int]) -> None:
-    """Take back the buckets that hold more values than these metrics have now."""
+def rewind_metric_rollups(connection: Connection, job_key: int, number: int, count: int) -> None:
+    """Take back the buckets that hold more values than the metric has now."""
     connection.execute(
-        _BEYOND,
-        {
-            "job_key": job_key,
-            "series": [FIRST_METRIC + number for number in counts],
-            "counts": list(counts.values()),
-            "levels": list(range(1, TOP_LEVEL + 1)),
-            "widths": [width_of(level) for level in range(1, TOP_LEVEL + 1)],
-        },
+        delete(series_rollups).where(
+            series_rollups.c.job_key == job_key,
+            series_rollups.c.series == FIRST_METRIC + number,
+            beyond(series_rollups, count, BASE),
+        )
     )
-
-
-def read_stretch(connection: Connection, job_key: int, stretch: Stretch, level: int) -> Parts:
-    """Read what a stretch of a metric comes to, in buckets of at most this level (0: its values).
-
-    `start` of what is returned counts values.
-    """
-    ranges = cover(stretch.first, stretch.last, level)
-    wide = [each for each in ranges if each.level]
-    series = FIRST_METRIC + stretch.number
-    found = read_series_rollups(connection, job_key, series, wide, BASE)
-    edges = [each for each in ranges if not each.level]
-    return in_order([*found, *(_edge(connection, job_key, stretch, edge) for edge in edges)])
 
 
 _OPEN = text("""
@@ -119,54 +79,19 @@ _OPEN = text("""
     ) AS found
     ORDER BY told.number, found.iteration
 """)
+# LIMIT keeps the planner from anything but one look into the index a range.
 _STORED = text("""
-    SELECT series_rollups.*
+    SELECT found.*
     FROM unnest(CAST(:series AS integer[]), CAST(:levels AS smallint[]), CAST(:firsts AS bigint[]),
-        CAST(:ends AS bigint[])) AS wanted (series, level, first, "end")
-    JOIN series_rollups ON series_rollups.job_key = :job_key
-        AND series_rollups.series = wanted.series AND series_rollups.level = wanted.level
-        AND series_rollups.bucket >= wanted.first AND series_rollups.bucket < wanted."end"
-    ORDER BY series_rollups.series, series_rollups.level, series_rollups.bucket
+        CAST(:ends AS bigint[])) AS wanted (series, level, first, "end"),
+    LATERAL (
+        SELECT * FROM series_rollups
+        WHERE job_key = :job_key AND series = wanted.series AND level = wanted.level
+            AND bucket >= wanted.first AND bucket < wanted."end"
+        ORDER BY bucket LIMIT wanted."end" - wanted.first
+    ) AS found
+    ORDER BY found.series, found.level, found.bucket
 """)
-_BEYOND = text("""
-    DELETE FROM series_rollups
-    USING unnest(CAST(:series AS integer[]), CAST(:counts AS bigint[])) AS kept (series, count),
-        unnest(CAST(:levels AS smallint[]), CAST(:widths AS bigint[])) AS held (level, width)
-    WHERE series_rollups.job_key = :job_key AND series_rollups.series = kept.series
-        AND series_rollups.level = held.level
-        AND series_rollups.bucket >= kept.count / held.width
-""")
-_POINT = (("iteration", ">i8"), ("value", ">f8"))
-_FROM_BEGIN = sql.SQL("""
-    SELECT {arrays} FROM (
-        SELECT iteration, value FROM metric_values
-        WHERE job_key = %(job)s AND metric = %(metric)s AND iteration >= %(at)s
-        ORDER BY iteration LIMIT %(count)s
-    ) AS told
-""").format(arrays=packed_fields(_POINT))
-# The newest first: turned over below.
-_TO_END = sql.SQL("""
-    SELECT {arrays} FROM (
-        SELECT iteration, value FROM metric_values
-        WHERE job_key = %(job)s AND metric = %(metric)s AND iteration <= %(at)s
-        ORDER BY iteration DESC LIMIT %(count)s
-    ) AS told
-""").format(arrays=packed_fields(_POINT))
-
-
-def _edge(connection: Connection, job_key: int, stretch: Stretch, edge: Range) -> Parts:
-    """Read single values: they are the first ones of the stretch, or its last ones."""
-    begins = edge.first == stretch.first
-    parameters = {
-        "job": job_key,
-        "metric": stretch.number,
-        "at": stretch.begin if begins else stretch.end,
-        "count": edge.last - edge.first + 1,
-    }
-    found = read_arrays(connection, _FROM_BEGIN if begins else _TO_END, _POINT, parameters)
-    order = slice(None) if begins else slice(None, None, -1)
-    points = points_of(found["iteration"][order], found["value"][order])
-    return Parts(np.arange(edge.first, edge.last + 1), points.parts)
 
 
 def _open_values(

@@ -14,16 +14,11 @@ from sqlalchemy import Connection, Row, case, delete, func, select, text
 
 from models.domain.metrics import MOST_METRICS, Metric, MetricKind, MetricsBroken, check_name
 from models.metrics import MetricValues
-from models.tables import epochs, metrics
+from models.tables import epochs, metric_values, metrics
 from services.aggregates import Floats, Ints
 from services.copying import copy_metric_values
-from services.metric_rollups import (
-    Grown,
-    Stretch,
-    read_stretch,
-    rewind_metric_rollups,
-    write_metric_rollups,
-)
+from services.metric_rollups import Grown, rewind_metric_rollups, write_metric_rollups
+from services.metric_stretches import Stretch, read_stretches
 from services.rollups import TOP_LEVEL
 
 
@@ -128,32 +123,42 @@ def take_back(connection: Connection, job_key: int, beyond: Mapping[int, int]) -
 
     What stays is added up from the rollups: it takes no longer for a million values.
     """
-    if not beyond:
-        return
-    bounds = {"numbers": list(beyond), "bounds": list(beyond.values())}
-    newest = connection.execute(_TAKE_BACK, {"job_key": job_key, **bounds}).all()
-    counts = {row.number: row.ordinal or 0 for row in newest}
-    rewind_metric_rollups(connection, job_key, counts)
-    gone = [number for number, count in counts.items() if not count]
+    kept = []
+    for number, bound in beyond.items():
+        newest = _cut(connection, job_key, number, bound)
+        rewind_metric_rollups(connection, job_key, number, newest.ordinal if newest else 0)
+        if newest:
+            kept.append(newest)
+    gone = set(beyond) - {newest.metric for newest in kept}
     connection.execute(
         delete(metrics).where(metrics.c.job_key == job_key, metrics.c.number.in_(gone))
     )
-    kept = {series.number: series for series in _read(connection, job_key).values()}
-    changed = [kept[row.number] for row in newest if row.ordinal]
-    for series, row in zip(changed, (row for row in newest if row.ordinal), strict=True):
-        _count_again(connection, job_key, series, row)
-    _store(connection, job_key, changed)
+    _count_again(connection, job_key, kept)
 
 
-def _count_again(connection: Connection, job_key: int, series: _Series, newest: Row[Any]) -> None:
-    """Say of a metric what it comes to, where `newest` is its last value."""
-    stretch = Stretch(series.number, 1, newest.ordinal, 1, newest.iteration)
-    parts = read_stretch(connection, job_key, stretch, TOP_LEVEL).parts
-    series.count, series.non_finite = newest.ordinal, int(parts.non_finite.sum())
-    has_finite = series.count > series.non_finite
-    series.min = float(parts.min.min()) if has_finite else None
-    series.max = float(parts.max.max()) if has_finite else None
-    series.last, series.last_iteration = newest.value, newest.iteration
+def _cut(connection: Connection, job_key: int, number: int, bound: int) -> Row[Any] | None:
+    """Remove a metric's values after an iteration; returns the last one that stays."""
+    mine = (metric_values.c.job_key == job_key, metric_values.c.metric == number)
+    connection.execute(delete(metric_values).where(*mine, metric_values.c.iteration > bound))
+    return connection.execute(
+        select(metric_values).where(*mine).order_by(metric_values.c.iteration.desc()).limit(1)
+    ).one_or_none()
+
+
+def _count_again(connection: Connection, job_key: int, newest: Sequence[Row[Any]]) -> None:
+    """Say of metrics what they come to, where these are their last values."""
+    known = {series.number: series for series in _read(connection, job_key).values()}
+    whole = [
+        Stretch(job_key, row.metric, 1, row.ordinal, 1, row.iteration, TOP_LEVEL) for row in newest
+    ]
+    for row, read in zip(newest, read_stretches(connection, whole), strict=True):
+        series, parts = known[row.metric], read.parts
+        series.count, series.non_finite = row.ordinal, int(parts.non_finite.sum())
+        has_finite = series.count > series.non_finite
+        series.min = float(parts.min.min()) if has_finite else None
+        series.max = float(parts.max.max()) if has_finite else None
+        series.last, series.last_iteration = row.value, row.iteration
+    _store(connection, job_key, [known[row.metric] for row in newest])
 
 
 def _store(connection: Connection, job_key: int, changed: Sequence[_Series]) -> None:
@@ -175,22 +180,6 @@ _STORE = text("""
     ON CONFLICT (job_key, number) DO UPDATE SET
         count = excluded.count, non_finite = excluded.non_finite, last = excluded.last,
         min = excluded.min, max = excluded.max, last_iteration = excluded.last_iteration
-""")
-# The metric's newest value then, of those that the DELETE leaves: it sees what was there before it.
-_TAKE_BACK = text("""
-    WITH kept AS (
-        SELECT * FROM unnest(CAST(:numbers AS integer[]), CAST(:bounds AS bigint[]))
-            AS kept (number, bound)
-    ), gone AS (
-        DELETE FROM metric_values USING kept
-        WHERE job_key = :job_key AND metric = kept.number AND iteration > kept.bound
-    )
-    SELECT kept.number, newest.ordinal, newest.iteration, newest.value
-    FROM kept LEFT JOIN LATERAL (
-        SELECT ordinal, iteration, value FROM metric_values
-        WHERE job_key = :job_key AND metric = kept.number AND iteration <= kept.bound
-        ORDER BY iteration DESC LIMIT 1
-    ) AS newest ON true
 """)
 
 

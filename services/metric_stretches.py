@@ -1,0 +1,166 @@
+"""Reading what stretches of metrics come to: of many jobs or metrics at once.
+
+A metric's values are counted from 1 (`ordinal`). Three statements read whatever the number of
+stretches: the complete buckets, and the single values at either end. Each looks every range up by
+the primary key.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from psycopg import sql
+from sqlalchemy import Connection
+
+from services.aggregates import Aggregates
+from services.curve_cover import Range, cover
+from services.curve_parts import Parts, in_order, packed_fields, points_of, read_arrays
+from services.rollups import width_of
+from services.series import FIRST_METRIC
+
+
+class Stretch(NamedTuple):
+    """Some of a metric's values: from `first` to `last`, counted from 1, and their iterations'.
+
+    Attributes:
+        begin, end: `first` is the first value from iteration `begin` on, `last` is the last one up
+            to iteration `end`.
+        level: buckets of at most this level are wanted; 0: the values.
+
+    """
+
+    job_key: int
+    number: int
+    first: int
+    last: int
+    begin: int
+    end: int
+    level: int
+
+
+def read_stretches(connection: Connection, wanted: Sequence[Stretch]) -> list[Parts]:
+    """Read them, each as parts in order, whose `start` counts values."""
+    pieces = [
+        _Piece(place, stretch, each)
+        for place, stretch in enumerate(wanted)
+        for each in cover(stretch.first, stretch.last, stretch.level)
+    ]
+    found: list[list[Parts]] = [[] for _ in wanted]
+    for piece, parts in (
+        *_buckets(connection, [piece for piece in pieces if piece.range.level]),
+        *_values(connection, _FROM_BEGIN, [piece for piece in pieces if piece.begins]),
+        *_values(connection, _TO_END, [piece for piece in pieces if piece.ends]),
+    ):
+        found[piece.place].append(parts)
+    return [in_order(each) for each in found]
+
+
+class _Piece(NamedTuple):
+    """A range of one of the stretches; single values stand at its begin or at its end."""
+
+    place: int
+    stretch: Stretch
+    range: Range
+
+    @property
+    def begins(self) -> bool:
+        return not self.range.level and self.range.first == self.stretch.first
+
+    @property
+    def ends(self) -> bool:
+        return not self.range.level and not self.begins
+
+
+# LIMIT keeps the planner from anything but one look into the index a range.
+_BUCKET = (
+    ("place", ">i8"),
+    ("bucket", ">i8"),
+    ("first", ">i8"),
+    ("count", ">i4"),
+    ("non_finite", ">i4"),
+    ("min", ">f8"),
+    ("max", ">f8"),
+    ("sum", ">f8"),
+)
+_BUCKETS = sql.SQL("""
+    SELECT {arrays} FROM (
+        SELECT wanted.place, found.*
+        FROM unnest(%(jobs)s::bigint[], %(series)s::integer[], %(levels)s::smallint[],
+            %(firsts)s::bigint[], %(lasts)s::bigint[])
+            WITH ORDINALITY AS wanted (job, series, level, first, last, place),
+        LATERAL (
+            SELECT bucket, first, count, non_finite, coalesce(min, 'Infinity') AS min,
+                coalesce(max, '-Infinity') AS max, sum
+            FROM series_rollups
+            WHERE job_key = wanted.job AND series = wanted.series AND level = wanted.level
+                AND bucket BETWEEN wanted.first AND wanted.last
+            ORDER BY bucket LIMIT wanted.last - wanted.first + 1
+        ) AS found
+        ORDER BY wanted.place, found.bucket
+    ) AS parts
+""").format(arrays=packed_fields(_BUCKET))
+_VALUE = (("place", ">i8"), ("ordinal", ">i8"), ("iteration", ">i8"), ("value", ">f8"))
+_EDGES = """
+    SELECT {arrays} FROM (
+        SELECT wanted.place, found.*
+        FROM unnest(%(jobs)s::bigint[], %(metrics)s::integer[], %(begins)s::bigint[],
+            %(ends)s::bigint[], %(counts)s::bigint[])
+            WITH ORDINALITY AS wanted (job, metric, begin, "end", count, place),
+        LATERAL (
+            SELECT ordinal, iteration, value FROM metric_values
+            WHERE job_key = wanted.job AND metric = wanted.metric
+                AND iteration BETWEEN wanted.begin AND wanted."end"
+            ORDER BY iteration {direction} LIMIT wanted.count
+        ) AS found
+        ORDER BY wanted.place, found.iteration
+    ) AS parts
+"""
+_FROM_BEGIN, _TO_END = (
+    sql.SQL(_EDGES).format(arrays=packed_fields(_VALUE), direction=sql.SQL(direction))
+    for direction in ("ASC", "DESC")
+)
+
+
+def _buckets(connection: Connection, pieces: Sequence[_Piece]) -> Iterator[tuple[_Piece, Parts]]:
+    if not pieces:
+        return
+    parameters = {
+        "jobs": [piece.stretch.job_key for piece in pieces],
+        "series": [FIRST_METRIC + piece.stretch.number for piece in pieces],
+        "levels": [piece.range.level for piece in pieces],
+        "firsts": [piece.range.first for piece in pieces],
+        "lasts": [piece.range.last for piece in pieces],
+    }
+    found = read_arrays(connection, _BUCKETS, _BUCKET, parameters)
+    for piece, held in _by_piece(found, pieces):
+        columns = {name: held[name] for name, _ in _BUCKET[2:]}
+        cells = Aggregates(**columns | {"count": held["count"].astype(np.int64)})
+        yield piece, Parts(held["bucket"] * width_of(piece.range.level) + 1, cells)
+
+
+def _values(
+    connection: Connection, statement: sql.Composed, pieces: Sequence[_Piece]
+) -> Iterator[tuple[_Piece, Parts]]:
+    if not pieces:
+        return
+    parameters = {
+        "jobs": [piece.stretch.job_key for piece in pieces],
+        "metrics": [piece.stretch.number for piece in pieces],
+        "begins": [piece.stretch.begin for piece in pieces],
+        "ends": [piece.stretch.end for piece in pieces],
+        "counts": [piece.range.last - piece.range.first + 1 for piece in pieces],
+    }
+    found = read_arrays(connection, statement, _VALUE, parameters)
+    for piece, held in _by_piece(found, pieces):
+        points = points_of(held["iteration"], held["value"])
+        yield piece, Parts(held["ordinal"], points.parts)
+
+
+def _by_piece(
+    found: Mapping[str, NDArray[Any]], pieces: Sequence[_Piece]
+) -> Iterator[tuple[_Piece, dict[str, NDArray[Any]]]]:
+    """Cut what was found at the borders of the pieces that it was found for."""
+    ends = np.searchsorted(found["place"], np.arange(1, len(pieces) + 1), side="right")
+    for piece, begin, end in zip(pieces, [0, *ends[:-1]], ends, strict=True):
+        yield piece, {name: each[begin:end] for name, each in found.items()}
