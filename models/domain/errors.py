@@ -5,6 +5,7 @@
     │   ├── SpecInvalid         a spec breaks a rule; carries the place of each breach
     │   ├── QueryInvalid        a query parameter breaks a rule
     │   ├── CursorInvalid       a cursor this service did not make
+    │   ├── FilterInvalid       a filter that cannot be understood; carries the position
     │   └── KeyReused           an Idempotency-Key that belongs to another request
     ├── Missing                 what was named does not exist
     │   ├── JobMissing
@@ -69,6 +70,20 @@ class CursorInvalid(QueryInvalid):
 
     def __init__(self) -> None:
         super().__init__([Breach(("query", "cursor"), "not a cursor of this list")])
+
+
+class FilterInvalid(Invalid):
+    """A filter cannot be understood.
+
+    Args:
+        position: of the character at fault, from 1; one after the last where the end is.
+        msg: what was found there, and what was expected.
+
+    """
+
+    def __init__(self, position: int, msg: str) -> None:
+        self.position = position
+        super().__init__([Breach(("query", "filter"), f"at character {position}: {msg}")])
 
 
 class KeyReused(Invalid):
