@@ -1,4 +1,4 @@
-"""The book at scale: rollups, and metrics of a trainer's own."""
+"""The book at scale: rollups, metrics of a trainer's own, and what searches read."""
 
 from alembic import op
 
@@ -12,9 +12,11 @@ def upgrade() -> None:
     op.execute(statements_of("0003_rollups.sql"))
     op.execute(statements_of("0003_remains.sql"))
     op.execute(statements_of("0003_metrics.sql"))
+    op.execute(statements_of("0003_search.sql"))
 
 
 def downgrade() -> None:
+    op.execute(statements_of("0003_search_down.sql"))
     op.execute("DROP VIEW v_metrics, v_metric_values")
     op.drop_table("metric_values")
     op.drop_table("metrics")

@@ -79,6 +79,19 @@ Index("ix_jobs_spec_sha256", jobs.c.spec_sha256)
 # A deletion looks for children; most jobs have no parent.
 Index("ix_jobs_parent", jobs.c.parent, postgresql_where=text("parent IS NOT NULL"))
 
+# What lists are filtered and ordered by; `state` and `project` have theirs above.
+# By code point (COLLATE "C"), which nobody can read back and compare: 0003_search.sql.
+Index("ix_jobs_name", jobs.c.name, jobs.c.key)
+Index("ix_jobs_created_at", jobs.c.created_at, jobs.c.key)
+Index("ix_jobs_started_at", jobs.c.started_at, jobs.c.key)
+Index("ix_jobs_finished_at", jobs.c.finished_at, jobs.c.key)
+Index(
+    "ix_jobs_tags",
+    jobs.c.tags,
+    postgresql_using="gin",
+    postgresql_ops={"tags": "jsonb_path_ops"},
+)
+
 progress = Table(
     "progress",
     metadata,
@@ -129,3 +142,17 @@ summaries = Table(
     Column("best_epoch", Integer),
     Column("best_iteration", BigInteger),
 )
+
+# An epoch's end writes them, not every flush: `progress`, which every flush writes, has none.
+for _name in (
+    "final_loss",
+    "best_loss",
+    "train_loss",
+    "train_accuracy",
+    "val_loss",
+    "val_accuracy",
+    "test_loss",
+    "test_accuracy",
+    "best_value",
+):
+    Index(f"ix_summaries_{_name}", summaries.c[_name], summaries.c.job_key)
