@@ -60,6 +60,9 @@ PROBLEMS: Mapping[type[Exception], Kind] = {
     errors.CursorInvalid: Kind(
         _UNPROCESSABLE, "cursor-invalid", "The cursor is not one of this list"
     ),
+    errors.FilterInvalid: Kind(
+        HTTPStatus.BAD_REQUEST, "filter-invalid", "The filter cannot be understood"
+    ),
     errors.KeyReused: Kind(
         _UNPROCESSABLE, "key-reused", "The Idempotency-Key belongs to another request"
     ),
@@ -185,8 +188,13 @@ def _breaches(error: Exception) -> Sequence[Breach]:
 
 
 def _facts(error: Exception) -> Mapping[str, object]:
-    """What a program needs of an error beside its type: where a rewound job is read on."""
-    return {"from": error.iteration + 1} if isinstance(error, errors.Rewound) else {}
+    """What a program needs of an error beside its type."""
+    match error:
+        case errors.Rewound(iteration=last):
+            return {"from": last + 1}
+        case errors.FilterInvalid(position=position):
+            return {"position": position}
+    return {}
 
 
 async def _answer_http(_request: Request, error: Exception) -> JSONResponse:

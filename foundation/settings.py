@@ -80,6 +80,10 @@ class ApiSettings(_Group):
     export_seconds: Annotated[
         PositiveFloat, Field(description="How long one stream of rows may take before it is cut.")
     ] = 600.0
+    search_seconds: Annotated[
+        PositiveFloat,
+        Field(description="How long one statement of a list of jobs may take; then a 503."),
+    ] = 5.0
 
 
 class LimitsSettings(_Group):

@@ -17,7 +17,7 @@ from models.domain.errors import CursorInvalid
 # Counted up where a payload changes its meaning: older cursors are then refused, not misread.
 _VERSION = b"gradbook cursor 1"
 _CHECKSUM_BYTES = 9
-_LONGEST = 4_096
+_LONGEST = 8_192
 
 
 def list_name(*parts: object) -> str:

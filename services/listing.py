@@ -2,18 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Connection, Select, false, or_
+from sqlalchemy import BigInteger, Connection, any_, literal, select
+from sqlalchemy.dialects.postgresql import ARRAY
 
-from models.domain.errors import CursorInvalid
-from models.domain.lifecycle import State
-from models.schemas.job import JobList
+from models.domain.search import Order, parse_orders
+from models.schemas.job import JobItem, JobList
 from models.tables import jobs
 from services.cursors import decode_cursor, encode_cursor, list_name
 from services.jobs import Part, job_items, select_jobs
+from services.ordering import decode_position, encode_position, ranks_of, read_page
+from services.selecting import Selection, bound_statements, joined
 
-LONGEST_KEY = 200
+NEWEST_FIRST = parse_orders("-created_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,67 +22,65 @@ class Listing:
     """Which jobs, and in which order.
 
     Attributes:
-        states: any of these; all where there is none.
-        tags: each of these, "key:value"; where there are more colons, either part may hold them.
-        newest_first: by `created_at`, downwards.
         parts: what the items hold beside what they always hold.
 
     """
 
-    project: str | None = None
-    states: Sequence[State] = ()
-    tags: Sequence[str] = ()
-    newest_first: bool = True
+    selection: Selection
+    orders: Sequence[Order]
     parts: frozenset[Part] = frozenset()
 
     @property
     def name(self) -> str:
         """What a cursor of the list is bound to."""
-        states = sorted(set(self.states))
-        return list_name("jobs", self.project, states, sorted(self.tags), self.newest_first)
+        orders = [f"{'-' if order.descending else ''}{order.field}" for order in self.orders]
+        return list_name("jobs", *self.selection.names, orders)
 
 
-def list_jobs(connection: Connection, listing: Listing, limit: int, cursor: str | None) -> JobList:
+def list_jobs(
+    connection: Connection,
+    listing: Listing,
+    limit: int,
+    cursor: str | None,
+    statement_seconds: float,
+) -> JobList:
     """Read one page.
 
-    Jobs are numbered as they are made, so their number is the order of `created_at`.
+    Needs several statements: give it a snapshot, so that they agree.
+
+    Args:
+        connection: a transaction's.
+        listing: which jobs, in which order.
+        limit: how many at most.
+        cursor: the page before's.
+        statement_seconds: how long a statement may take.
 
     Raises:
         CursorInvalid: the cursor is not one of this list.
 
     """
-    query = _selected(listing)
-    if cursor is not None:
-        after = _position(listing, cursor)
-        query = query.where(jobs.c.key < after if listing.newest_first else jobs.c.key > after)
-    rows = connection.execute(query.limit(limit + 1)).all()
-    page = rows[:limit]
-    more = len(rows) > limit
+    clauses = list(listing.selection.clauses())
+    ranks = ranks_of(listing.orders)
+    # The key's own rank is on whatever table is read.
+    tables, key = joined([*clauses, *(rank.column for rank in ranks[:-1])])
+    ranks[-1] = ranks[-1].on(key)
+    after = None if cursor is None else decode_position(ranks, decode_cursor(listing.name, cursor))
+    bound_statements(connection, statement_seconds)
+    query = select(*(rank.column.label(f"rank_{n}") for n, rank in enumerate(ranks)))
+    found = read_page(
+        connection, query.select_from(tables).where(*clauses), ranks, after, limit + 1
+    )
+    page = found[:limit]
+    more = len(found) > limit
     return JobList(
-        items=job_items(connection, page, listing.parts),
-        next_cursor=encode_cursor(listing.name, page[-1].key) if more else None,
+        items=_items(connection, [row[-1] for row in page], listing.parts),
+        next_cursor=encode_cursor(listing.name, encode_position(page[-1])) if more else None,
     )
 
 
-def _selected(listing: Listing) -> Select[Any]:
-    query = select_jobs(listing.parts)
-    if listing.project is not None:
-        query = query.where(jobs.c.project == listing.project)
-    if listing.states:
-        query = query.where(jobs.c.state.in_(listing.states))
-    for tag in listing.tags:
-        query = query.where(or_(false(), *(jobs.c.tags.contains(pair) for pair in _readings(tag))))
-    return query.order_by(jobs.c.key.desc() if listing.newest_first else jobs.c.key)
-
-
-def _readings(tag: str) -> list[dict[str, str]]:
-    """Every pair that "key:value" may stand for; a key has a length that bounds them."""
-    colons = [place for place, character in enumerate(tag[: LONGEST_KEY + 1]) if character == ":"]
-    return [{tag[:place]: tag[place + 1 :]} for place in colons]
-
-
-def _position(listing: Listing, cursor: str) -> int:
-    position = decode_cursor(listing.name, cursor)
-    if isinstance(position, bool) or not isinstance(position, int) or position >= 2**63:
-        raise CursorInvalid
-    return position
+def _items(connection: Connection, keys: Sequence[int], parts: frozenset[Part]) -> list[JobItem]:
+    """Only the page's own jobs are read whole, in the order of their keys."""
+    asked = literal(list(keys), ARRAY(BigInteger()))
+    rows = connection.execute(select_jobs(parts).where(jobs.c.key == any_(asked))).all()
+    place = {key: index for index, key in enumerate(keys)}
+    return job_items(connection, sorted(rows, key=lambda row: place[row.key]), parts)

@@ -23,16 +23,18 @@ from api.routes.plan import DraftDependency
 from api.tickets import Tickets
 from models.domain.errors import (
     CursorInvalid,
+    FilterInvalid,
     JobMissing,
     JobsDeleted,
     KeyReused,
     MoveForbidden,
-    NotBuilt,
     SpecInvalid,
 )
+from models.schemas.groups import JobGroups
 from models.schemas.job import Job, JobBatch, JobList
 from services.deletion import delete_files, delete_job
 from services.editing import edit
+from services.grouping import Grouping, group_jobs
 from services.hints import Notifier
 from services.idempotency import submit_once
 from services.jobs import find_job
@@ -105,16 +107,20 @@ def submit_jobs(
 @router.get(
     "",
     operation_id="list_jobs",
-    responses=problems(CursorInvalid, NotBuilt),
+    responses=problems(FilterInvalid, CursorInvalid),
 )
 def read_jobs(
     listing: JobListing,
     connection: SnapshotDependency,
+    settings: SettingsDependency,
     limit: Limit = LIST_ITEMS,
     cursor: Cursor = None,
-) -> JobList:
-    """List jobs, newest first unless `order_by` says otherwise."""
-    return list_jobs(connection, listing, limit, cursor)
+) -> JobList | JobGroups:
+    """List jobs, newest first unless `order_by` says otherwise; with `group_by`, groups of them."""
+    seconds = settings.api.search_seconds
+    if isinstance(listing, Grouping):
+        return group_jobs(connection, listing, limit, cursor, seconds)
+    return list_jobs(connection, listing, limit, cursor, seconds)
 
 
 @router.patch(

@@ -12,7 +12,10 @@ from sqlalchemy import Engine, event
 from api.main import create_app
 from foundation.settings import Settings
 from models.domain.lifecycle import Outcome, StopReason
-from services.cursors import encode_cursor, list_name
+from models.domain.search import parse_orders
+from services.cursors import encode_cursor
+from services.listing import Listing
+from services.selecting import Selection
 from tests.serving import serving
 from tests.submitted import Crew, Json, submit
 
@@ -91,8 +94,8 @@ def test_a_cursor_is_good_for_its_own_list_only(api: httpx.Client) -> None:
 
 
 def test_a_cursor_that_holds_something_else_is_refused(api: httpx.Client) -> None:
-    name = list_name("jobs", None, [], [], True)
-    strange: list[JsonValue] = ["7", [7], True, None, 2**63]
+    name = Listing(Selection(), parse_orders("-created_at")).name
+    strange: list[JsonValue] = ["7", 7, [True], None, [None], [2**63], [7, 7], [7.0], ["7"]]
     for payload in strange:
         answer = api.get("/v1/jobs", params={"cursor": encode_cursor(name, payload)})
         assert answer.status_code == httpx.codes.UNPROCESSABLE_ENTITY, payload

@@ -130,15 +130,6 @@ def test_what_a_later_release_builds_says_so(api: httpx.Client) -> None:
             assert is_problem(answer)
 
 
-@pytest.mark.parametrize(
-    "query", ["filter=loss<1", "group_by=project", "order_by=summary.best_loss", "order_by=x"]
-)
-def test_a_list_that_a_later_release_builds_says_so(api: httpx.Client, query: str) -> None:
-    answer = api.get(f"/v1/jobs?{query}")
-    assert answer.status_code == httpx.codes.NOT_IMPLEMENTED
-    assert is_problem(answer)
-
-
 @pytest.mark.parametrize("path", ["/nothing", "/v1", "/v1/job", "/v1/%00"])
 def test_an_unknown_path_is_a_problem(api: httpx.Client, path: str) -> None:
     answer = api.get(path)

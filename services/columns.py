@@ -1,0 +1,149 @@
+"""Where in the tables each field of a search stands, as an expression of its kind."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Text,
+    and_,
+    case,
+    cast,
+    func,
+    literal,
+    select,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from models.domain.lifecycle import State
+from models.domain.search import Field, Kind
+from models.tables import jobs, metrics, outlines, progress, summaries
+from models.tables.metadata import Float64
+from models.tables.outlines import LEFT_OUT
+
+BY_CODE_POINT = "C"
+SUMMARY_NUMBERS = (
+    "final_loss",
+    "best_loss",
+    "train_loss",
+    "train_accuracy",
+    "val_loss",
+    "val_accuracy",
+    "test_loss",
+    "test_accuracy",
+)
+SLOWEST = 1e-9
+"""Iterations a second, below which nothing is said of how long the rest takes."""
+
+
+def column_of(field: Field) -> ColumnElement[Any]:
+    """Return what the field's kind says, null where a job has none; JSON for `spec` and `plan`."""
+    match field.path:
+        case ("tags", key):
+            return by_code_point(func.jsonb_extract_path_text(jobs.c.tags, literal(key, Text)))
+        case ("metrics", name, figure):
+            return _metric(name, figure)
+        case ("spec" | "plan", *names):
+            return _extracted(_document(field.path), names)
+    place = _PLACES[".".join(field.path)]
+    column = place if isinstance(place, ColumnElement) else place()
+    # These two have indexes that the rest of the house uses, in the database's own collation.
+    if field.kind is Kind.TEXT and column is not jobs.c.project:
+        return by_code_point(column)
+    return column
+
+
+def may_be_null(field: Field) -> bool:
+    place = _PLACES.get(".".join(field.path))
+    return not isinstance(place, Column) or bool(place.nullable)
+
+
+def by_code_point(text: ColumnElement[Any]) -> ColumnElement[Any]:
+    return text.collate(BY_CODE_POINT)
+
+
+def _document(path: tuple[str, ...]) -> Column[Any]:
+    """The narrow row, but for a path that leads into, to, or past what that leaves out."""
+    cut = any(path[: len(each)] == each[: len(path)] for each in LEFT_OUT)
+    return (jobs if cut else outlines).c[path[0]]
+
+
+def _extracted(document: ColumnElement[Any], names: list[str]) -> ColumnElement[Any]:
+    path = (literal(name, Text) for name in names)
+    return func.jsonb_extract_path(document, *path, type_=JSONB())
+
+
+def _metric(name: str, figure: str) -> ColumnElement[Any]:
+    return (
+        select(metrics.c[figure])
+        .where(metrics.c.job_key == jobs.c.key, metrics.c.name == literal(name, Text))
+        .correlate(jobs)
+        .scalar_subquery()
+    )
+
+
+def _error(name: str) -> ColumnElement[Any]:
+    return func.jsonb_extract_path_text(jobs.c.error, literal(name, Text))
+
+
+def _total() -> ColumnElement[Any]:
+    name = literal("iterations_total", Text)
+    return cast(func.jsonb_extract_path_text(outlines.c.plan, name), BigInteger)
+
+
+def _fraction() -> ColumnElement[Any]:
+    total = cast(_total(), Float64)
+    return case((total > 0, progress.c.iteration / total), else_=literal(0.0, Float64))
+
+
+def _eta() -> ColumnElement[Any]:
+    speed = progress.c.iterations_per_second
+    running = and_(jobs.c.state == State.RUNNING, speed > literal(SLOWEST, Float64))
+    return case((running, cast(_total() - progress.c.iteration, Float64) / speed))
+
+
+_PLACES: Mapping[str, ColumnElement[Any] | Callable[[], ColumnElement[Any]]] = {
+    **{
+        name: jobs.c[name]
+        for name in (
+            "id",
+            "parent",
+            "name",
+            "project",
+            "queue",
+            "notes",
+            "created_by",
+            "spec_sha256",
+            "priority",
+            "state",
+            "stop_reason",
+            "reproducible",
+            "created_at",
+            "started_at",
+            "finished_at",
+        )
+    },
+    "wanted": progress.c.wanted,
+    **{
+        f"progress.{name}": progress.c[name]
+        for name in ("phase", "epoch", "batch", "iteration", "iterations_per_second")
+    },
+    "progress.iterations_total": _total,
+    "progress.fraction": _fraction,
+    "progress.eta_seconds": _eta,
+    **{f"latest.{name}": progress.c[f"latest_{name}"] for name in ("loss", "lr", "at")},
+    **{f"summary.{name}": summaries.c[name] for name in SUMMARY_NUMBERS},
+    **{
+        f"summary.best.{name}": summaries.c[f"best_{name}"]
+        for name in ("metric", "value", "epoch", "iteration")
+    },
+    "error.type": lambda: _error("type"),
+    "error.message": lambda: _error("message"),
+    "book.rows": progress.c.rows,
+    "book.expected": progress.c.iteration,
+    "book.complete": lambda: progress.c.rows == progress.c.iteration,
+    "book.loss_sha256": jobs.c.loss_sha256,
+    "book.weights_sha256": jobs.c.weights_sha256,
+}

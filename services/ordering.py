@@ -1,0 +1,247 @@
+"""The order of a list, and where its next page begins.
+
+A cursor holds the values of the last job of a page, not how many jobs came before it: so jobs
+that are added, or whose own values change, move nobody else. Null comes last, up and down; the
+job's number breaks ties, and goes the way of the first field.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic import JsonValue
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    case,
+    false,
+    func,
+    literal,
+    or_,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from models.domain.errors import CursorInvalid
+from models.domain.numbers import NOT_FINITE, number_or_word
+from models.domain.search import Field, Kind, Order
+from models.tables import jobs, summaries
+from services.columns import by_code_point, column_of, may_be_null
+from services.filtering import bound, text_of
+
+LONGEST_TEXT = 200
+"""How many characters of a text count for the order; a cursor has to hold them."""
+_LONG = frozenset({("notes",), ("error", "message"), ("error", "type")})
+
+
+@dataclass(frozen=True)
+class Rank:
+    """One of the values that a list is ordered by."""
+
+    column: ColumnElement[Any]
+    kind: Kind
+    descending: bool
+    nullable: bool
+
+    @property
+    def indexed(self) -> bool:
+        """Whether there is an index that begins with it."""
+        return any(self.column is column for column in _INDEXED)
+
+    def on(self, column: ColumnElement[Any]) -> "Rank":
+        return replace(self, column=column)
+
+    def ordered(self) -> ColumnElement[Any]:
+        """The expression of ORDER BY, with null last."""
+        way = self.column.desc() if self.descending else self.column.asc()
+        # Up, null is last by itself; only said where it matters, an index goes without it.
+        return way.nulls_last() if self.descending and self.nullable else way
+
+    def later(self, value: object) -> ColumnElement[bool]:
+        """Whether a row comes after one that has this value."""
+        if value is None:
+            return false()
+        at = bound(self.kind, value)
+        beyond = self.column < at if self.descending else self.column > at
+        return or_(beyond, self.column.is_(None)) if self.nullable else beyond
+
+    def same(self, value: object) -> ColumnElement[bool]:
+        return self.column.is_(None) if value is None else self.column == bound(self.kind, value)
+
+
+Position = Sequence[Any]
+"""The ranks' values of a row, the last being its key."""
+
+
+def ranks_of(orders: Sequence[Order]) -> list[Rank]:
+    """What rows are ordered by; the job's number is always the last."""
+    ranks: list[Rank] = []
+    for order in orders:
+        if order.field.path == ("created_at",):
+            # Jobs are numbered as they are made; nothing comes after what no two share.
+            return [*ranks, _key(descending=order.descending)]
+        ranks.append(rank_of(order.field, descending=order.descending))
+    return [*ranks, _key(descending=ranks[0].descending)]
+
+
+def rank_of(field: Field, *, descending: bool = False) -> Rank:
+    return Rank(sortable(field), field.kind, descending, may_be_null(field))
+
+
+def sortable(field: Field) -> ColumnElement[Any]:
+    """The field as lists are ordered and grouped by it: of a bounded length.
+
+    In `spec` and `plan` that is: strings before numbers before false and true; an object or a
+    list as its JSON text.
+    """
+    column = column_of(field)
+    if field.kind is Kind.TAG or field.path in _LONG:
+        return by_code_point(func.left(column, LONGEST_TEXT))
+    if field.kind is not Kind.JSON:
+        return column
+    type_ = func.jsonb_typeof(column)
+    return case(
+        (type_.in_(["number", "boolean"]), column),
+        (type_ == literal("null"), None),
+        else_=func.to_jsonb(func.left(text_of(column), LONGEST_TEXT), type_=JSONB()),
+    )
+
+
+def read_page(
+    connection: Connection,
+    query: Select[Any],
+    ranks: Sequence[Rank],
+    after: Position | None,
+    limit: int,
+) -> Sequence[Row[Any]]:
+    """Read the rows after a position, in order.
+
+    Where the first rank has an index, rows that have it and rows that have not are asked for
+    apart: one index then gives both, up and down.
+    """
+    first = ranks[0]
+    if not (first.indexed and first.nullable):
+        return connection.execute(_after(query, ranks, after).limit(limit)).all()
+    rows: list[Row[Any]] = []
+    if after is None or after[0] is not None:
+        known = _known_first(query, ranks, after)
+        rows += connection.execute(known.limit(limit)).all()
+        after = None
+    if len(rows) < limit:
+        unknown = query.where(first.column.is_(None))
+        rest = _after(unknown, ranks[1:], after and after[1:])
+        rows += connection.execute(rest.limit(limit - len(rows))).all()
+    return rows
+
+
+def encode_position(values: Position) -> JsonValue:
+    return [shown(value) for value in values]
+
+
+def decode_position(ranks: Sequence[Rank], payload: JsonValue) -> Position:
+    """Read what `encode_position` wrote.
+
+    Raises:
+        CursorInvalid: it is something else.
+
+    """
+    if not isinstance(payload, list) or len(payload) != len(ranks):
+        raise CursorInvalid
+    return [_read(rank, value) for rank, value in zip(ranks, payload, strict=True)]
+
+
+def shown(value: object) -> JsonValue:
+    """A rank's value in JSON."""
+    match value:
+        case float():
+            return number_or_word(value)
+        case datetime():
+            return value.isoformat()
+        case UUID():
+            return str(value)
+        case None | bool() | int() | str():
+            return value
+    raise TypeError(f"no rank has a {type(value).__name__}")
+
+
+_INDEXED = (
+    jobs.c.started_at,
+    jobs.c.finished_at,
+    *(column for column in summaries.c if column.name.endswith(("_loss", "_accuracy", "_value"))),
+)
+
+
+def _key(*, descending: bool) -> Rank:
+    return Rank(jobs.c.key, Kind.INTEGER, descending, nullable=False)
+
+
+def _after(query: Select[Any], ranks: Sequence[Rank], after: Position | None) -> Select[Any]:
+    if after is not None:
+        query = query.where(_follows(ranks, after))
+    return query.order_by(*(rank.ordered() for rank in ranks))
+
+
+def _known_first(query: Select[Any], ranks: Sequence[Rank], after: Position | None) -> Select[Any]:
+    first, column = ranks[0], ranks[0].column
+    query = query.where(column.is_not(None))
+    if after is not None:
+        at = bound(first.kind, after[0])
+        # Said once more, by itself, so that the index is entered there.
+        query = query.where(column <= at if first.descending else column >= at)
+        query = query.where(_follows(ranks, after))
+    way = column.desc() if first.descending else column.asc()
+    return query.order_by(way, *(rank.ordered() for rank in ranks[1:]))
+
+
+def _follows(ranks: Sequence[Rank], after: Position) -> ColumnElement[bool]:
+    later = ranks[0].later(after[0])
+    if len(ranks) == 1:
+        return later
+    return or_(later, and_(ranks[0].same(after[0]), _follows(ranks[1:], after[1:])))
+
+
+def _read(rank: Rank, value: JsonValue) -> object:
+    if value is None:
+        if rank.nullable:
+            return None
+        raise CursorInvalid
+    try:
+        return _of_kind(rank.kind, value)
+    except ValueError:
+        raise CursorInvalid from None
+
+
+def _of_kind(kind: Kind, value: JsonValue) -> object:
+    """Raises ValueError for a value that is none of the kind."""
+    types, make = _KINDS[kind]
+    if type(value) not in types:
+        raise ValueError(f"not {kind}")
+    return make(value)
+
+
+def _number(value: Any) -> float:  # noqa: ANN401 - a word or a number
+    return NOT_FINITE[value] if value in NOT_FINITE else float(value)
+
+
+def _integer(value: int) -> int:
+    if abs(value) >= 2**63:
+        raise ValueError("longer than 64 bits")
+    return value
+
+
+_KINDS: Mapping[Kind, tuple[Collection[type], Callable[[Any], object]]] = {
+    Kind.INTEGER: ({int}, _integer),
+    Kind.NUMBER: ({int, float, str}, _number),
+    Kind.TEXT: ({str}, str),
+    Kind.WORD: ({str}, str),
+    Kind.TAG: ({str}, str),
+    Kind.BOOLEAN: ({bool}, bool),
+    Kind.MOMENT: ({str}, datetime.fromisoformat),
+    Kind.ID: ({str}, UUID),
+    Kind.JSON: ({str, bool, int, float}, lambda value: value),
+}
+"""What a cursor may hold for each kind, and what is made of it."""

@@ -1,0 +1,105 @@
+"""Which jobs a list or a group is made of, and the tables that one has to look into for them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    FromClause,
+    Table,
+    false,
+    func,
+    or_,
+    select,
+)
+from sqlalchemy.sql import visitors
+
+from models.domain.lifecycle import State
+from models.domain.search import Condition
+from models.tables import jobs, outlines, progress, summaries
+from services.filtering import clause_of
+
+LONGEST_KEY = 200
+_TABLES: Sequence[tuple[Table, Column[Any]]] = (
+    (jobs, jobs.c.key),
+    (progress, progress.c.job_key),
+    (summaries, summaries.c.job_key),
+    (outlines, outlines.c.job_key),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which jobs.
+
+    Attributes:
+        states: any of these; all where there is none.
+        tags: each of these, "key:value"; where there are more colons, either part may hold them.
+        condition: what a filter asks for.
+
+    """
+
+    project: str | None = None
+    states: Sequence[State] = ()
+    tags: Sequence[str] = ()
+    condition: Condition | None = None
+
+    @property
+    def names(self) -> tuple[object, ...]:
+        """What a cursor has to be bound to; a condition is named by all that it says."""
+        condition = None if self.condition is None else repr(self.condition)
+        return (self.project, sorted(set(self.states)), sorted(self.tags), condition)
+
+    def clauses(self) -> Iterator[ColumnElement[bool]]:
+        if self.project is not None:
+            yield jobs.c.project == self.project
+        if self.states:
+            yield jobs.c.state.in_(self.states)
+        for tag in self.tags:
+            yield or_(false(), *(jobs.c.tags.contains(pair) for pair in _readings(tag)))
+        if self.condition is not None:
+            yield clause_of(self.condition)
+
+
+def joined(expressions: Sequence[ColumnElement[Any]]) -> tuple[FromClause, Column[Any]]:
+    """Join the tables that expressions speak of, and no other: each has a row a job.
+
+    Returns:
+        The tables, and the column that holds the job's key.
+
+    """
+    used = {
+        element.table
+        for expression in expressions
+        for element in visitors.iterate(expression)
+        if isinstance(element, Column)
+    }
+    needed = [each for each in _TABLES if each[0] in used] or [_TABLES[0]]
+    first, key = needed[0]
+    tables: FromClause = first
+    for table, other in needed[1:]:
+        tables = tables.join(table, other == key)
+    return tables, key
+
+
+def bound_statements(connection: Connection, seconds: float) -> None:
+    """Let no statement of the transaction take longer: it ends with SQLSTATE 57014.
+
+    Compiling a search costs more than it saves, at any size that is answered in time.
+    """
+    milliseconds = str(max(1, round(seconds * 1000)))
+    connection.execute(
+        select(
+            func.set_config("statement_timeout", milliseconds, True),
+            func.set_config("jit", "off", True),
+        )
+    )
+
+
+def _readings(tag: str) -> list[dict[str, str]]:
+    """Every pair that "key:value" may stand for; a key has a length that bounds them."""
+    colons = [place for place, character in enumerate(tag[: LONGEST_KEY + 1]) if character == ":"]
+    return [{tag[:place]: tag[place + 1 :]} for place in colons]

@@ -1,0 +1,90 @@
+"""At a hundred thousand jobs a filtered and ordered page comes out of an index."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, event
+
+from models.domain.search import parse_filter, parse_orders
+from services.database import transaction
+from services.listing import Listing, list_jobs
+from services.selecting import Selection
+from tests.many_jobs import make_jobs
+from tests.versions import on_newest_postgres
+
+pytestmark = on_newest_postgres
+
+JOBS = 100_000
+NEWEST = "-created_at"
+LISTS = [
+    # project, filter, order, the index
+    (None, None, NEWEST, "pk_jobs"),
+    (None, "state = 'running'", NEWEST, "ix_jobs_state_key"),
+    ("project-3", None, "created_at", "ix_jobs_project_key"),
+    (None, "project = 'project-3' and state != 'failed'", NEWEST, "ix_jobs_project_key"),
+    (None, "name = 'job 000777'", NEWEST, "ix_jobs_name"),
+    (None, "name like 'job 0007%' and state = 'succeeded'", "name", "ix_jobs_name"),
+    (None, None, "-name", "ix_jobs_name"),
+    (None, "created_at < '2026-01-01T02:00:00Z'", "name", "ix_jobs_created_at"),
+    (None, "started_at > '2026-03-10T00:00:00Z'", "started_at", "ix_jobs_started_at"),
+    (None, "state = 'succeeded'", "-finished_at", "ix_jobs_finished_at"),
+    (None, "tags.run = '777'", NEWEST, "ix_jobs_tags"),
+    (None, "tags.run in ('777', '778')", "summary.best_loss", "ix_jobs_tags"),
+    *(
+        (None, "state = 'succeeded'", f"{sign}summary.{name}", f"ix_summaries_{name}")
+        for sign in ("", "-")
+        for name in ("best_loss", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
+    ),
+    (None, "summary.best_loss < 0.001", "-summary.test_accuracy", "ix_summaries_best_loss"),
+    (None, "not summary.train_loss < NaN", "summary.best_loss,name", "ix_summaries_best_loss"),
+    (None, "summary.best.value = 1", "-summary.best.value", "ix_summaries_best_value"),
+    (None, "summary.final_loss > 1 or summary.val_loss > 1", NEWEST, "ix_summaries_final_loss"),
+    (None, "summary.val_accuracy > 1", NEWEST, "ix_summaries_val_accuracy"),
+]
+
+
+@contextmanager
+def noted(connection: Connection) -> Iterator[list[tuple[str, Any]]]:
+    statements: list[tuple[str, Any]] = []
+
+    def note(*arguments: Any) -> None:  # noqa: ANN401 - SQLAlchemy's event
+        statements.append((arguments[2], arguments[3]))
+
+    event.listen(connection, "before_cursor_execute", note)
+    yield statements
+    event.remove(connection, "before_cursor_execute", note)
+
+
+def plan_nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for inner in plan.get("Plans", ()):
+        yield from plan_nodes(inner)
+
+
+def plans(connection: Connection, listing: Listing) -> list[list[dict[str, Any]]]:
+    """What PostgreSQL does for the first page: the nodes of each statement's plan."""
+    with noted(connection) as statements:
+        list_jobs(connection, listing, 100, None, 60.0)
+    explained = (
+        connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters).scalar_one()
+        for statement, parameters in statements
+        if "outlines" not in statement
+    )
+    return [list(plan_nodes(plan[0]["Plan"])) for plan in explained]
+
+
+def test_a_filtered_and_ordered_page_uses_an_index(engine: Engine) -> None:
+    with transaction(engine) as connection:
+        make_jobs(connection, JOBS)
+    wrong = []
+    with transaction(engine) as connection:
+        for project, filter_, order, index in LISTS:
+            condition = None if filter_ is None else parse_filter(filter_)
+            listing = Listing(Selection(project=project, condition=condition), parse_orders(order))
+            nodes = [node for plan in plans(connection, listing) for node in plan]
+            used = {node.get("Index Name") for node in nodes}
+            through = {node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"}
+            if index not in used or {"jobs", "summaries"} & through:
+                wrong.append((filter_, order, index, used, through))
+    assert wrong == []
