@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from sqlalchemy import Engine
 from sqlalchemy import exc as database_errors
 
+from api.compression import Compression
 from api.connections import Connections
 from api.dependencies import Parts
 from api.documents import install_document
@@ -67,6 +68,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
+    app.add_middleware(Compression)
     app.add_middleware(SafeHeaders)
     install_problem_handlers(app)
     install_pages(app)

@@ -7,6 +7,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from api.dependencies import Parts, PartsDependency, SnapshotDependency
 from api.documents import problems
+from api.etags import matches
 from api.parameters import JobId
 from api.streaming import PieceStream, Writing
 from foundation.logging import get_logger
@@ -50,7 +51,7 @@ async def get_artifact(
     async with parts.connections.snapshot() as connection:
         file = await run_in_threadpool(find_artifact, connection, job_id, name)
     headers = _headers(file)
-    if request.headers.get("if-none-match") in {headers["ETag"], "*"}:
+    if matches(request.headers.get("if-none-match"), headers["ETag"]):
         return Response(status_code=304, headers={"ETag": headers["ETag"]})
     if file.uri is None:
         return Response(file.content, headers=headers, media_type=_media_type(file))

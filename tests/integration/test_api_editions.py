@@ -46,7 +46,8 @@ def test_who_has_read_a_finished_book_need_not_read_it_again(
     for known in (etag, f'"other", {etag}', "*"):
         again = api.get(job.path + page, headers={"If-None-Match": known})
         assert again.status_code == httpx.codes.NOT_MODIFIED
-        assert (again.headers["etag"], again.content) == (etag, b"")
+        assert again.headers["etag"].removeprefix("W/") == etag.removeprefix("W/")
+        assert again.content == b""
     other = api.get(job.path + page, headers={"If-None-Match": '"other"'})
     assert other.status_code == httpx.codes.OK
 

@@ -104,7 +104,7 @@ def test_a_client_that_leaves_gives_its_connection_back(
     job.write_many(300_000)
     with ExitStack() as clients:
         for _ in range(3):
-            stream = api.stream("GET", f"{job.path}/iterations?format=ndjson")
+            stream = api.stream("GET", f"{job.path}/iterations?format=ndjson", headers=PLAIN)
             assert clients.enter_context(stream).status_code == httpx.codes.OK
         assert open_streams(engine) == 3
     wait_until(lambda: open_streams(engine) == 0, 10, "the streams' connections are given back")
@@ -119,7 +119,7 @@ def test_streams_leave_connections_for_everybody_else(
         for _ in range(most):
             # Kept open and not read: each holds its connection.
             reader = clients.enter_context(httpx.Client(base_url=api.base_url, timeout=30))
-            stream = reader.stream("GET", f"{job.path}/iterations?format=ndjson")
+            stream = reader.stream("GET", f"{job.path}/iterations?format=ndjson", headers=PLAIN)
             clients.enter_context(stream)
         assert open_streams(engine) == most
         assert api.get(f"{job.path}/iterations?limit=1").status_code == httpx.codes.OK
