@@ -9,6 +9,7 @@
     │   └── ServiceStrange  what answered is no Gradbook, or something before it
     ├── JobUnclear          what should name a job names none, or more than one
     ├── SpecUnreadable      the spec's file, or a `--set`, is no spec
+    ├── ExportFailed        an export broke off, or its file cannot be written
     ├── SettingsInvalid     a GRADBOOK_… variable cannot be what it is
     ├── DatabaseAway        the database does not answer, or is not configured
     ├── WorkerUnfit         the worker cannot train here
@@ -120,6 +121,10 @@ class SpecUnreadable(Refused):
     def __init__(self, source: str, reason: str) -> None:
         self.source, self.reason = source, reason
         super().__init__(f"{source}: {reason}")
+
+
+class ExportFailed(Refused):
+    """An export broke off, or its file cannot be written: there is none, or the one before."""
 
 
 class SettingsInvalid(Refused):

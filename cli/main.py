@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from cli.commands import jobs, reading, roles
+from cli.commands import exporting, jobs, reading, roles
 from cli.errors import Refused
 
 app = typer.Typer(
@@ -18,7 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for kind in (roles, jobs, reading):
+for kind in (roles, jobs, reading, exporting):
     kind.add_to(app)
 
 
