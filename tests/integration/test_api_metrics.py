@@ -63,6 +63,25 @@ def test_the_job_says_what_its_metrics_have_come_to(api: httpx.Client, path: str
     assert "metrics" not in item
 
 
+def test_jobs_are_found_and_ordered_by_what_their_metrics_have_come_to(
+    api: httpx.Client, engine: Engine, path: str
+) -> None:
+    other = submit(api)["id"]
+    crew = Crew(engine)
+    crew.claim()
+    metrics = block_of((1, {"gap/mean": 9.0}, ITERATION))
+    crew.flush(other, Page(rows=make_rows([1.0]), metrics=metrics))
+    job = path.rpartition("/")[2]
+
+    def found(**query: str) -> list[str]:
+        return [item["id"] for item in get(api, "/v1/jobs", **query)["items"]]
+
+    assert found(filter='metrics."gap/mean".last < 6') == [job]
+    assert found(filter='metrics."gap/mean".min > 6') == [other]
+    assert found(order_by='metrics."gap/mean".max') == [job, other]
+    assert found(filter='metrics."top.5".max = 0.4') == [job]
+
+
 def test_a_job_without_metrics_has_none(api: httpx.Client) -> None:
     job = submit(api)
     assert job["metrics"] == {}
