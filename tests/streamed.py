@@ -86,9 +86,10 @@ class Stream:
         self._thread.join()
 
     def _next(self) -> Heard | None:
-        before = len(self.all)
+        # Comments come too, and are no event.
+        deadline, before = time.monotonic() + WAIT_SECONDS, len(self.all)
         while len(self.all) == before:
-            if not self._block(WAIT_SECONDS):
+            if not self._block(max(0.0, deadline - time.monotonic())):
                 return None
         return self.all[-1]
 

@@ -86,16 +86,6 @@ def test_a_hint_brings_what_is_new(api: httpx.Client, engine: Engine, crew: Crew
     assert drawn(live.all) == losses(1, 3)
 
 
-def test_a_hint_that_is_lost_costs_no_more_than_the_next_look(
-    api: httpx.Client, engine: Engine, crew: Crew
-) -> None:
-    job_id = begin(api, crew)
-    with stream(api, path_of(job_id)) as live:
-        settled(live, engine)
-        crew.flush(job_id, rows=rows(1, 3))
-        live.until_kind("points")
-
-
 @pytest.mark.usefixtures("only_hints")
 @pytest.mark.parametrize(
     ("call", "body", "becomes"),
@@ -170,7 +160,7 @@ def test_a_session_that_listened_and_was_ended_is_found_again(
     assert drawn(live.all) == losses(1, 6)
 
 
-def test_without_a_way_to_listen_looks_bring_what_is_new(
+def test_what_no_hint_tells_of_a_look_brings(
     settings: Settings, engine: Engine, crew: Crew
 ) -> None:
     assert settings.database.url is not None

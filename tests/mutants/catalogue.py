@@ -124,6 +124,28 @@ MUTANTS = (
         f"{_INTEGRATION}/test_api_book.py::test_an_event_waits_for_the_transactions_before_it",
     ),
     Mutant(
+        "a live stream past transactions that still run",
+        "services/project_events.py",
+        "CAST(pg_snapshot_xmin(now) AS text) AS oldest",
+        "CAST(pg_snapshot_xmax(now) AS text) AS oldest",
+        f"{_INTEGRATION}/test_live_projects.py"
+        "::test_writers_that_commit_in_the_opposite_order_leave_no_gap_and_no_repeat",
+    ),
+    Mutant(
+        "a viewer keeps points that a rewind took back",
+        "services/following.py",
+        "iteration = min(self.iteration, kept) if",
+        "iteration = max(self.iteration, kept) if",
+        f"{_INTEGRATION}/test_live_jobs.py::test_a_rewind_tells_a_viewer_what_to_drop",
+    ),
+    Mutant(
+        "a hint that is lost is never made up for",
+        "api/lookout.py",
+        "LOOK_SECONDS = 2.0\n",
+        "LOOK_SECONDS = 600.0\n",
+        f"{_INTEGRATION}/test_live_hints.py::test_what_no_hint_tells_of_a_look_brings",
+    ),
+    Mutant(
         "a ticket lost for good",
         "services/reconciling.py",
         "        if waiting and crew.free:\n",
