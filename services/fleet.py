@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, delete, func, select
+from sqlalchemy import ColumnElement, Connection, Select, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from models.tables import attempts, workers
@@ -72,16 +72,22 @@ def fresh() -> ColumnElement[bool]:
 
 def crews(connection: Connection) -> dict[str, Crew]:
     """The crew of each queue that has one."""
+    found: dict[str, Crew] = {}
+    for queues, devices, free in connection.execute(_CREWS):
+        for queue in queues:
+            known = found.get(queue, Crew(frozenset(), 0))
+            found[queue] = Crew(known.devices | set(devices), known.free + max(0, free))
+    return found
+
+
+def _crews() -> Select[Any]:
     busy = (
         select(func.count())
         .where(attempts.c.worker == workers.c.name, attempts.c.ended_at.is_(None))
         .scalar_subquery()
     )
-    found: dict[str, Crew] = {}
-    for queues, devices, free in connection.execute(
-        select(workers.c.queues, workers.c.devices, workers.c.slots - busy).where(fresh())
-    ):
-        for queue in queues:
-            known = found.get(queue, Crew(frozenset(), 0))
-            found[queue] = Crew(known.devices | set(devices), known.free + max(0, free))
-    return found
+    return select(workers.c.queues, workers.c.devices, workers.c.slots - busy).where(fresh())
+
+
+# Made once: every submit and every poll of a job that waits asks for it.
+_CREWS = _crews()

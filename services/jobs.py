@@ -2,17 +2,22 @@
 
 from collections.abc import Collection, Sequence
 from enum import StrEnum
+from functools import cache
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
+    ARRAY,
     JSON,
+    BigInteger,
     Column,
     ColumnElement,
     Connection,
     Row,
     Select,
     Text,
+    Uuid,
+    bindparam,
     func,
     literal,
     null,
@@ -58,9 +63,7 @@ def find_job(connection: Connection, job_id: UUID) -> Job:
 
 def find_jobs(connection: Connection, ids: Sequence[UUID]) -> list[Job]:
     """Read jobs with all that belongs to them, in the order of their ids."""
-    rows = connection.execute(
-        select_jobs(EVERYTHING).where(jobs.c.id.in_(ids)).order_by(jobs.c.key)
-    ).all()
+    rows = connection.execute(_WHOLE, {"ids": list(ids)}).all()
     place = {job_id: index for index, job_id in enumerate(ids)}
     tries = _attempts_of(connection, rows)
     waiting = waits(connection, rows)
@@ -101,6 +104,11 @@ def find_key(connection: Connection, job_id: UUID) -> int:
 
 def select_jobs(parts: Collection[Part]) -> Select[Any]:
     """Select what a job's answer is made of; what is left out does not leave the database."""
+    return _select(frozenset(parts))
+
+
+@cache
+def _select(parts: frozenset[Part]) -> Select[Any]:
     plan: ColumnElement[Any] = jobs.c.plan
     error: ColumnElement[Any] = jobs.c.error
     if Part.NETWORK not in parts:
@@ -139,13 +147,23 @@ def _metrics() -> ColumnElement[Any]:
     )
 
 
+# Made once: to build one of them by expressions takes longer than the database takes to answer it,
+# and clients poll.
+_WHOLE = (
+    select_jobs(EVERYTHING)
+    .where(jobs.c.id == func.any(bindparam("ids", type_=ARRAY(Uuid))))
+    .order_by(jobs.c.key)
+)
+_ATTEMPTS = (
+    select(*(column for column in attempts.c if column.name != "environment"))
+    .where(attempts.c.job_key == func.any(bindparam("keys", type_=ARRAY(BigInteger))))
+    .order_by(attempts.c.number)
+)
+
+
 def _attempts_of(connection: Connection, rows: Sequence[JobRow]) -> dict[int, list[JobRow]]:
     found: dict[int, list[JobRow]] = {row.key: [] for row in rows if row.attempts_made}
-    if not found:
-        return {}
-    query = select(*(column for column in attempts.c if column.name != "environment"))
-    for attempt in connection.execute(
-        query.where(attempts.c.job_key.in_(found)).order_by(attempts.c.number)
-    ):
-        found[attempt.job_key].append(attempt)
+    if found:
+        for attempt in connection.execute(_ATTEMPTS, {"keys": list(found)}):
+            found[attempt.job_key].append(attempt)
     return found

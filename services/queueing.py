@@ -4,7 +4,19 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Text,
+    bindparam,
+    func,
+    literal_column,
+    select,
+)
 
 from models.domain.lifecycle import State
 from models.schemas.job import WaitingFor
@@ -40,20 +52,50 @@ def _places(
         The job's place, and the database's time.
 
     """
+    line = _COUNTED if len(keys) <= MOST_COUNTED else _NUMBERED
+    found = connection.execute(line, {"keys": list(keys), "queues": list(queues)})
+    return {row.key: (row.place, row.now) for row in found}
+
+
+def _counted() -> Select[Any]:
+    """For each job by itself: those before it are counted, by the index of what waits alone."""
+    before = jobs.alias()
+
+    def count(*conditions: ColumnElement[bool]) -> ColumnElement[int]:
+        waiting = (before.c.state == _QUEUED, before.c.queue == jobs.c.queue)
+        return select(func.count()).where(*waiting, *conditions).scalar_subquery()
+
+    better = count(before.c.priority > jobs.c.priority)
+    # It counts itself, too.
+    older = count(before.c.priority == jobs.c.priority, before.c.key <= jobs.c.key)
+    return select(
+        jobs.c.key, (better + older).label("place"), func.clock_timestamp().label("now")
+    ).where(jobs.c.key == func.any(_KEYS), jobs.c.state == _QUEUED)
+
+
+def _numbered() -> Select[Any]:
+    """All that wait in the queues are numbered, once for however many jobs."""
     place = func.row_number().over(
         partition_by=jobs.c.queue, order_by=(jobs.c.priority.desc(), jobs.c.key)
     )
     line = (
         select(jobs.c.key, place.label("place"))
-        .where(jobs.c.state == State.QUEUED, jobs.c.queue.in_(queues))
+        .where(
+            jobs.c.state == _QUEUED,
+            jobs.c.queue == func.any(bindparam("queues", type_=ARRAY(Text))),
+        )
         .subquery()
     )
-    found = connection.execute(
-        select(line.c.key, line.c.place, func.clock_timestamp().label("now")).where(
-            line.c.key.in_(keys)
-        )
+    return select(line.c.key, line.c.place, func.clock_timestamp().label("now")).where(
+        line.c.key == func.any(_KEYS)
     )
-    return {row.key: (row.place, row.now) for row in found}
+
+
+MOST_COUNTED = 4
+_KEYS = bindparam("keys", type_=ARRAY(BigInteger))
+# Not a parameter: what serves is an index of the queued ones alone.
+_QUEUED: ColumnElement[str] = literal_column("'queued'", Text)
+_COUNTED, _NUMBERED = _counted(), _numbered()
 
 
 def _waiting_for(row: Row[Any], place: int, crew: Crew | None, now: datetime) -> WaitingFor:

@@ -8,6 +8,7 @@ from sqlalchemy import Engine, text, update
 from models.tables import workers
 from services.database import transaction
 from services.fleet import FRESH_SECONDS
+from services.queueing import MOST_COUNTED
 from services.reconciling import queues_in_need
 from tests.submitted import Crew, get, submit
 
@@ -51,8 +52,12 @@ def test_the_queue_is_by_priority_and_then_by_age(api: httpx.Client, engine: Eng
     second = submit(api)["id"]
     urgent = submit(api, priority=5)["id"]
     elsewhere = submit(api, queue="other")["id"]
-    places = {each: get(api, each)["queue_position"] for each in (first, second, urgent, elsewhere)}
-    assert places == {urgent: 1, first: 2, second: 3, elsewhere: 1}
+    last = submit(api, priority=-1)["id"]
+    ids = (first, second, urgent, elsewhere, last)
+    # One by one they are counted, and so many in a list are numbered.
+    assert len(ids) > MOST_COUNTED
+    places = {each: get(api, each)["queue_position"] for each in ids}
+    assert places == {urgent: 1, first: 2, second: 3, last: 4, elsewhere: 1}
     listed = {job["id"]: job["queue_position"] for job in api.get("/v1/jobs").json()["items"]}
     assert listed == places
     assert get(api, second)["waiting_for"]["detail"] == "2 jobs are before it"
