@@ -5,7 +5,19 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Connection,
+    Insert,
+    Text,
+    bindparam,
+    func,
+    insert,
+    literal,
+    select,
+)
+from sqlalchemy.dialects.postgresql import JSONB
 
 from foundation.ids import new_id
 from foundation.settings import LimitsSettings
@@ -14,9 +26,8 @@ from models.domain.lifecycle import State
 from models.domain.plan import Plan, make_plan
 from models.domain.spec import JobSpec, parse_spec, resolve, spec_sha256
 from models.schemas.job import Job
-from models.tables import jobs, progress, summaries
+from models.tables import events, jobs, progress, summaries
 from services.jobs import find_jobs
-from services.lifecycle import Happening, write_events
 
 MOST_IN_A_BATCH = 100
 MOST_SAME = 20
@@ -91,23 +102,14 @@ def submit(
     _check_parents(connection, drafts, hold=True)
     ids = ids or [new_id() for _ in drafts]
     same = {sha256: _same_as(connection, sha256) for sha256 in {draft.sha256 for draft in drafts}}
-    keys = (
-        connection.execute(
-            insert(jobs).returning(jobs.c.key, sort_by_parameter_order=True),
-            [
-                _columns(job_id, draft, same[draft.sha256])
-                for job_id, draft in zip(ids, drafts, strict=True)
-            ],
-        )
-        .scalars()
-        .all()
-    )
-    # Their first event is number 1.
-    connection.execute(insert(progress), [{"job_key": key, "last_event": 1} for key in keys])
-    connection.execute(insert(summaries), [{"job_key": key} for key in keys])
-    for key in keys:
-        born = Happening("state", None, {"from": None, "to": str(State.QUEUED)})
-        write_events(connection, key, [born], first=1)
+    keys = connection.scalars(
+        _BOOK,
+        [
+            _columns(job_id, draft, same[draft.sha256])
+            for job_id, draft in zip(ids, drafts, strict=True)
+        ],
+    ).all()
+    connection.execute(_OPEN, {"keys": keys})
     return find_jobs(connection, ids)
 
 
@@ -123,9 +125,32 @@ def show_plan(connection: Connection, draft: Draft) -> dict[str, Any]:
 
 
 def _same_as(connection: Connection, sha256: str) -> list[str]:
-    newest_first = select(jobs.c.id).where(jobs.c.spec_sha256 == sha256).order_by(jobs.c.key.desc())
-    found = connection.execute(newest_first.limit(MOST_SAME)).scalars()
-    return [str(job_id) for job_id in found]
+    return [str(job_id) for job_id in connection.scalars(_SAME, {"sha256": sha256})]
+
+
+def _open() -> Insert:
+    """Open the books of new jobs: progress, summary, and an event, which is their first."""
+    made = select(func.unnest(bindparam("keys", type_=ARRAY(BigInteger))).label("key")).cte("made")
+    born = literal({"from": None, "to": str(State.QUEUED)}, JSONB)
+    started = insert(progress).from_select(
+        ["job_key", "last_event"], select(made.c.key, literal(1))
+    )
+    summed = insert(summaries).from_select(["job_key"], select(made.c.key))
+    told = insert(events).from_select(
+        ["job_key", "id", "type", "data"], select(made.c.key, literal(1), literal("state"), born)
+    )
+    return told.add_cte(started.cte("started"), summed.cte("summed"))
+
+
+# Made once: to build them by expressions takes longer than the database takes to execute them.
+_SAME = (
+    select(jobs.c.id)
+    .where(jobs.c.spec_sha256 == bindparam("sha256", type_=Text))
+    .order_by(jobs.c.key.desc())
+    .limit(MOST_SAME)
+)
+_BOOK = insert(jobs).returning(jobs.c.key, sort_by_parameter_order=True)
+_OPEN = _open()
 
 
 def _items(raw: object) -> list[object]:
