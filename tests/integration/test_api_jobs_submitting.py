@@ -29,7 +29,7 @@ def test_a_job_is_answered_with_its_place_and_all_that_the_contract_names(
         *("id", "name", "project", "notes", "tags", "parent", "created_by", "state", "wanted"),
         *("priority", "waiting_for", "queue_position", "reproducible", "spec", "spec_sha256"),
         *("plan", "progress", "latest", "summary", "book", "attempts", "stop_reason", "error"),
-        *("created_at", "started_at", "finished_at"),
+        *("created_at", "started_at", "finished_at", "metrics"),
     }
     assert (job["name"], job["tags"], job["state"]) == ("first", {"team": "vision"}, "queued")
     assert job["progress"] == {
