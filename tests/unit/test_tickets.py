@@ -1,10 +1,12 @@
 """Tickets leave in the background, however the broker is."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 
-from api.tickets import MOST_TICKETS_A_QUEUE, Publish, Tickets
+from api.tickets import MOST_TICKETS_A_QUEUE, PAUSE_SECONDS, Publish, Tickets
 from tests.waiting import wait_until
 
 
@@ -25,6 +27,15 @@ def test_each_job_gets_a_ticket_in_its_queue() -> None:
         tickets.wake("vision")
         wait_until(lambda: len(sent) == 3, 5, "three tickets are published")
     assert sorted(sent) == ["default", "default", "vision"]
+
+
+def test_between_two_tickets_is_a_pause() -> None:
+    sent: list[float] = []
+    with publishing(lambda _queue: sent.append(time.monotonic())) as tickets:
+        tickets.wake("default", 3)
+        tickets.wake("vision", 2)
+        wait_until(lambda: len(sent) == 5, 5, "five tickets are published")
+    assert min(later - earlier for earlier, later in pairwise(sent)) >= PAUSE_SECONDS
 
 
 def test_a_broker_that_hangs_holds_up_nobody_and_a_flood_is_a_handful() -> None:
