@@ -6,9 +6,11 @@ connections find no thread to go on with. So a request first takes one of as man
 there are connections, on the event loop, and then finds a connection free.
 """
 
+import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
+from typing import Generic, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -16,6 +18,9 @@ from sqlalchemy import Connection, Engine
 
 from models.domain.errors import GradbookError
 from services.database import snapshot, transaction
+
+Result = TypeVar("Result")
+Work = Callable[[Connection], Result]
 
 PATIENCE_SECONDS = 5.0
 OPENING_SECONDS = 4.0
@@ -65,6 +70,20 @@ class Connections:
         """Read only, and all reads see the same moment."""
         async with self._turn(), self._opened(snapshot(self.engine)) as connection:
             yield connection
+
+    async def write(self, work: Work[Result]) -> Result:
+        """Run a whole transaction in one thread: committed by the time this returns.
+
+        Each way from the event loop into a thread and back costs as much as a statement, so what
+        needs nothing else between its beginning and its commit is done in one.
+        """
+        async with self._turn():
+            return await _Errand(transaction(self.engine), work).run()
+
+    async def read(self, work: Work[Result]) -> Result:
+        """The same for a snapshot."""
+        async with self._turn():
+            return await _Errand(snapshot(self.engine), work).run()
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
@@ -154,3 +173,44 @@ class _Opening:
             in_time = self._connection is not None
         if in_time:
             await _surely(lambda: self._context.__exit__(None, None, None))
+
+
+class _Errand(Generic[Result]):
+    """Opens, works and ends in one thread, which is left behind where the opening hangs."""
+
+    def __init__(self, context: AbstractContextManager[Connection], work: Work[Result]) -> None:
+        self._context, self._work = context, work
+        self._settled = threading.Lock()
+        self._opened = self._given_up = False
+
+    async def run(self) -> Result:
+        thread = asyncio.ensure_future(anyio.to_thread.run_sync(self._act, abandon_on_cancel=True))
+        try:
+            done, _ = await asyncio.wait({thread}, timeout=OPENING_SECONDS)
+            if not done:
+                if self._give_up():
+                    raise DatabaseSilent
+                await asyncio.wait({thread})
+        except asyncio.CancelledError:
+            if not self._give_up():
+                # What has begun ends before its turn is another's.
+                with anyio.CancelScope(shield=True):
+                    await asyncio.wait({thread})
+            raise
+        finally:
+            thread.cancel()
+        return thread.result()
+
+    def _act(self) -> Result:
+        with self._context as connection:
+            with self._settled:
+                self._opened = True
+                if self._given_up:
+                    raise DatabaseSilent
+            return self._work(connection)
+
+    def _give_up(self) -> bool:
+        """Whether nothing was begun, and nothing will be."""
+        with self._settled:
+            self._given_up = not self._opened
+            return self._given_up

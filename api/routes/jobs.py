@@ -1,6 +1,6 @@
 """Jobs: submit, list, look at, change, delete."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response, status
@@ -10,17 +10,16 @@ from api.dependencies import (
     AfterCommitDependency,
     ConnectionDependency,
     JobChanged,
-    NotifierDependency,
+    Parts,
+    PartsDependency,
     SettingsDependency,
     SnapshotDependency,
-    TicketsDependency,
 )
 from api.documents import JOB_BATCH, JOB_PATCH, JOB_SPEC, problems
 from api.idempotency import REPLAYED, KeyedRequestDependency
 from api.listings import JobListing
 from api.parameters import LIST_ITEMS, Cursor, JobId, Limit
 from api.routes.plan import DraftDependency
-from api.tickets import Tickets
 from models.domain.errors import (
     CursorInvalid,
     FilterInvalid,
@@ -35,8 +34,7 @@ from models.schemas.job import Job, JobBatch, JobList
 from services.deletion import delete_files, delete_job
 from services.editing import edit
 from services.grouping import Grouping, group_jobs
-from services.hints import Notifier
-from services.idempotency import submit_once
+from services.idempotency import KeyedRequest, submit_once
 from services.jobs import find_job
 from services.listing import list_jobs
 from services.submission import Draft, draft_batch
@@ -57,24 +55,16 @@ SUBMITTING = problems(SpecInvalid, KeyReused, JobsDeleted)
     responses=SUBMITTING,
     openapi_extra=JOB_SPEC,
 )
-def submit_job(
+async def submit_job(
     *,
     draft: DraftDependency,
     request: KeyedRequestDependency,
-    connection: ConnectionDependency,
-    after_commit: AfterCommitDependency,
-    tickets: TicketsDependency,
-    notifier: NotifierDependency,
+    parts: PartsDependency,
     response: Response,
 ) -> Job:
     """Queue a training job. Once this is answered with 201 the job is never lost."""
-    made = submit_once(connection, [draft], request)
-    (job,) = made.jobs
+    (job,) = await _submit(parts, [draft], request, response)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
-    if made.replayed:
-        response.headers.update(REPLAYED)
-    else:
-        after_commit.append(_announcing([draft], made.jobs, tickets, notifier))
     return job
 
 
@@ -85,23 +75,15 @@ def submit_job(
     responses=SUBMITTING,
     openapi_extra=JOB_BATCH,
 )
-def submit_jobs(
+async def submit_jobs(
     *,
     drafts: Annotated[list[Draft], Depends(batch)],
     request: KeyedRequestDependency,
-    connection: ConnectionDependency,
-    after_commit: AfterCommitDependency,
-    tickets: TicketsDependency,
-    notifier: NotifierDependency,
+    parts: PartsDependency,
     response: Response,
 ) -> JobBatch:
     """Queue 1 to 100 jobs: all of them or, where one is refused, none."""
-    made = submit_once(connection, drafts, request)
-    if made.replayed:
-        response.headers.update(REPLAYED)
-    else:
-        after_commit.append(_announcing(drafts, made.jobs, tickets, notifier))
-    return JobBatch(items=made.jobs)
+    return JobBatch(items=await _submit(parts, drafts, request, response))
 
 
 @router.get(
@@ -155,14 +137,17 @@ def remove_job(
     after_commit.append(lambda: delete_files(settings.artifacts_url, job_id))
 
 
-def _announcing(
-    drafts: Sequence[Draft], made: Sequence[Job], tickets: Tickets, notifier: Notifier
-) -> Callable[[], None]:
-    """What is done once the jobs are there: workers are woken, and who watches is told."""
-
-    def announce() -> None:
-        for draft in drafts:
-            tickets.wake(draft.spec.queue)
-        notifier.tell(*(job.id for job in made))
-
-    return announce
+async def _submit(
+    parts: Parts, drafts: Sequence[Draft], request: KeyedRequest | None, response: Response
+) -> list[Job]:
+    """Make the jobs; once they are there workers are woken, and who watches is told."""
+    made = await parts.connections.write(
+        lambda connection: submit_once(connection, drafts, request)
+    )
+    if made.replayed:
+        response.headers.update(REPLAYED)
+        return made.jobs
+    for draft in drafts:
+        parts.tickets.wake(draft.spec.queue)
+    parts.notifier.tell(*(job.id for job in made.jobs))
+    return made.jobs

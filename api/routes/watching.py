@@ -5,7 +5,6 @@ from uuid import UUID
 
 import anyio
 from fastapi import APIRouter, Header, Query, Request, Response
-from fastapi.concurrency import run_in_threadpool
 
 from api.dependencies import Parts, PartsDependency
 from api.documents import problems
@@ -55,8 +54,7 @@ async def get_job(
 
 
 async def _read(parts: Parts, job_id: UUID) -> Job:
-    async with parts.connections.snapshot() as connection:
-        return await run_in_threadpool(find_job, connection, job_id)
+    return await parts.connections.read(lambda connection: find_job(connection, job_id))
 
 
 async def _wait(
