@@ -193,29 +193,36 @@ def test_a_look_is_as_many_statements_for_thirty_viewers_as_for_one(
     api: httpx.Client, engine: Engine, crew: Crew, app: FastAPI
 ) -> None:
     job_id = begin(api, crew)
-    statements: list[str] = []
+    looks: list[list[str]] = []
+
+    def begin_look(_connection: object) -> None:
+        looks.append([])
 
     def count(_c: object, _cursor: object, statement: str, *_: object) -> None:
-        statements.append(statement)
+        for look in looks[-1:]:
+            look.append(statement)
 
-    def told_once(viewers: list[Stream], first: int) -> int:
-        statements.clear()
+    def statements(viewers: list[Stream], first: int) -> list[int]:
+        """How many each look had that read the new rows."""
+        looks.clear()
         crew.flush(job_id, rows=rows(first, first + 2))
         hint(engine, job_id)
         for viewer in viewers:
-            viewer.until_kind("progress")
-        return len(statements)
+            viewer.until_kind("points")
+        return [len(look) for look in looks if any("FROM iterations" in each for each in look)]
 
     with ExitStack() as watching:
         viewers = [watching.enter_context(stream(api, path_of(job_id)))]
         settled(viewers[0], engine)
+        event.listen(app.state.parts.engine, "begin", begin_look)
         event.listen(app.state.parts.engine, "before_cursor_execute", count)
-        alone = told_once(viewers, 1)
+        alone = statements(viewers, 1)
         for _ in range(29):
             viewers.append(watching.enter_context(stream(api, path_of(job_id))))
             viewers[-1].until_kind("progress")
-        assert told_once(viewers, 4) == alone
-    assert 0 < alone <= 4
+        assert statements(viewers, 4) == alone
+    assert len(alone) == 1
+    assert alone[0] <= 4
 
 
 def test_nobody_looks_while_nobody_watches(
