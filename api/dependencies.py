@@ -16,6 +16,7 @@ from api.lookout import Lookout
 from api.parameters import JobId
 from api.tickets import Tickets
 from foundation.settings import Settings
+from services.archive import Archives
 from services.hints import Notifier
 
 
@@ -31,6 +32,7 @@ class Parts:
     lookout: Lookout
     tickets: Tickets
     notifier: Notifier
+    archives: Archives
     health: Health
 
 
@@ -57,6 +59,10 @@ async def tickets(request: Request) -> Tickets:
 
 async def notifier(request: Request) -> Notifier:
     return parts_of(request).notifier
+
+
+async def archives(request: Request) -> Archives:
+    return parts_of(request).archives
 
 
 class AfterCommit(list[Callable[[], None]]):
@@ -100,6 +106,7 @@ async def snapshot_connection(request: Request) -> AsyncIterator[Connection]:
 
 
 SettingsDependency = Annotated[Settings, Depends(settings)]
+ArchivesDependency = Annotated[Archives, Depends(archives)]
 TicketsDependency = Annotated[Tickets, Depends(tickets)]
 ConnectionDependency = Annotated[Connection, Depends(connection, scope="function")]
 SnapshotDependency = Annotated[Connection, Depends(snapshot_connection, scope="function")]

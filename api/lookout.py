@@ -23,6 +23,7 @@ from api.leaving import Leaving
 from api.telling import Project, Seen, Telling, Topic, bye, look
 from api.viewers import StreamsFull, Viewer
 from foundation.logging import get_logger
+from services.archive import Archives
 from services.standing import Standing
 
 log = get_logger("api")
@@ -73,13 +74,20 @@ class Lookout:
         leaving: ends every wait and every stream once the process is told to leave.
         listening_url: where hints are heard.
         most_viewers: at once.
+        archives: where the rows of archived jobs are.
 
     """
 
     def __init__(
-        self, connections: Connections, leaving: Leaving, listening_url: str, most_viewers: int
+        self,
+        connections: Connections,
+        leaving: Leaving,
+        listening_url: str,
+        most_viewers: int,
+        archives: Archives,
     ) -> None:
         self._connections, self._leaving = connections, leaving
+        self._archives = archives
         self._most_viewers = most_viewers
         self._ear = Ear(listening_url, self._hear, self._stir_all)
         self._watches: dict[Topic, _Watch] = {}
@@ -232,7 +240,9 @@ class Lookout:
         if not groups and not awaited:
             return
         async with self._connections.snapshot() as connection:
-            found = await run_in_threadpool(look, connection, list(awaited), list(groups))
+            found = await run_in_threadpool(
+                look, connection, list(awaited), list(groups), self._archives
+            )
         for seen, telling in found.tellings.items():
             self._tell(groups[seen], telling)
         for job, waiters in awaited.items():

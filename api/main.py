@@ -24,6 +24,7 @@ from api.tickets import Tickets
 from foundation.logging import configure_logging, get_logger
 from foundation.settings import Settings
 from migrations.run import check_schema
+from services.archive import Archives
 from services.broker import make_celery, ticket
 from services.database import close_engine, listening_url, make_engine
 from services.hints import Notifier
@@ -112,6 +113,7 @@ def _open_parts(settings: Settings) -> Parts:
     notifier.start()
     connections = Connections(engine, size)
     leaving = Leaving()
+    archives = Archives(settings.artifacts_url)
     return Parts(
         settings=settings,
         engine=engine,
@@ -123,9 +125,11 @@ def _open_parts(settings: Settings) -> Parts:
             leaving,
             listening_url(settings.database),
             most_viewers=settings.api.viewers,
+            archives=archives,
         ),
         tickets=tickets,
         notifier=notifier,
+        archives=archives,
         health=Health(settings),
     )
 

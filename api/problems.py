@@ -82,12 +82,21 @@ PROBLEMS: Mapping[type[Exception], Kind] = {
     errors.RetryFutile: Kind(
         HTTPStatus.CONFLICT, "retry-futile", "The job would only repeat itself"
     ),
+    errors.RowsArchived: Kind(
+        HTTPStatus.CONFLICT, "rows-archived", "The job's rows lie in a file, for good"
+    ),
     errors.MoveForbidden: Kind(
         HTTPStatus.CONFLICT, "move-forbidden", "The job's state does not allow it"
     ),
     errors.Rewound: Kind(HTTPStatus.CONFLICT, "rewound", "What the cursor had read was taken back"),
     errors.FenceLost: Kind(
         HTTPStatus.CONFLICT, "fence-lost", "Another attempt owns the job, or none does"
+    ),
+    errors.ArchiveSpoilt: Kind(
+        HTTPStatus.INTERNAL_SERVER_ERROR, "archive-spoilt", "The file with the rows is not good"
+    ),
+    errors.ArchiveAway: Kind(
+        _UNAVAILABLE, "archive-away", "The store with the file of the rows does not answer", 5
     ),
     errors.NotBuilt: Kind(HTTPStatus.NOT_IMPLEMENTED, "not-built", "This is not built yet"),
     Overloaded: Kind(_UNAVAILABLE, "overloaded", "Too many requests at once", 1),

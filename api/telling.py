@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from api.frames import COMMENT, event, frame, id_alone, job_id, project_id, text_of
 from models.domain.lifecycle import FINISHED
+from services.archive import Archives
 from services.following import Followed, Mark, News, read_news
 from services.points import SERIES, Points
 from services.project_events import Happened, Point, read_happened
@@ -83,18 +84,21 @@ class Look(NamedTuple):
     tellings: Mapping[Seen, Telling]
 
 
-def look(connection: Connection, jobs: Collection[UUID], asked: Collection[Seen]) -> Look:
+def look(
+    connection: Connection, jobs: Collection[UUID], asked: Collection[Seen], archives: Archives
+) -> Look:
     """Look at all of it at once, in a snapshot.
 
     Args:
         connection: the snapshot.
         jobs: whose standing somebody waits for.
         asked: what viewers have seen.
+        archives: where the rows of archived jobs are.
 
     """
     followed = [seen for seen in asked if isinstance(seen, JobSeen)]
     found = stands(connection, list({*jobs, *(seen.topic for seen in followed)}))
-    tellings: dict[Seen, Telling] = dict(_of_jobs(connection, followed, found))
+    tellings: dict[Seen, Telling] = dict(_of_jobs(connection, followed, found, archives))
     tellings.update(_of_projects(connection, asked))
     return Look({job: stand.standing for job, stand in found.items()}, tellings)
 
@@ -108,10 +112,14 @@ def bye(reason: str) -> bytes:
 
 
 def _of_jobs(
-    connection: Connection, followed: Collection[JobSeen], found: Mapping[UUID, Stand]
+    connection: Connection,
+    followed: Collection[JobSeen],
+    found: Mapping[UUID, Stand],
+    archives: Archives,
 ) -> Iterator[tuple[Seen, Telling]]:
     here = [seen for seen in followed if seen.topic in found]
-    news = read_news(connection, [Followed(found[seen.topic], seen.mark) for seen in here])
+    marks = [Followed(found[seen.topic], seen.mark) for seen in here]
+    news = read_news(connection, marks, archives)
     for seen, new in zip(here, news, strict=True):
         yield seen, _tell_job(found[seen.topic], seen, new)
     for seen in followed:

@@ -119,7 +119,7 @@ class Client:
                 return
 
     def ask(self, job_id: str, action: str) -> Job:
-        """Ask for `cancel`, `stop`, `pause`, `resume` or `retry`."""
+        """Ask for `cancel`, `stop`, `pause`, `resume`, `retry` or `archive`."""
         return cast("Job", self._send("POST", f"{_path(job_id)}/{action}"))
 
     def iterations(

@@ -27,11 +27,24 @@ class Moment(StrEnum):
     """A checkpoint's file is complete, and no row names it yet."""
 
 
-Hook = Callable[[Moment], None]
+class ArchiveMoment(StrEnum):
+    """The same, where rows become a file: beside the training, which chaos is about."""
+
+    PART_WRITTEN = "archive_part_written"
+    """Some of a job's rows are in a file that is not whole yet."""
+    WRITTEN = "archive_written"
+    """The file of a job's rows is complete, and no row names it yet."""
+    BOOKED = "archive_booked"
+    """A job's rows are read from its file, and all of them are still in the table."""
+    ROWS_REMOVED = "archive_rows_removed"
+    """Some of an archived job's rows are removed from the table."""
+
+
+Hook = Callable[[Moment | ArchiveMoment], None]
 _hooks: list[Hook] = []
 
 
-def reach(moment: Moment) -> None:
+def reach(moment: Moment | ArchiveMoment) -> None:
     """Say that this process has come to the moment."""
     for hook in _hooks:
         hook(moment)

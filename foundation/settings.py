@@ -13,6 +13,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
     SecretStr,
@@ -133,6 +134,13 @@ class WorkerSettings(_Group):
         return tuple(name.strip() for name in self.queues.split(",") if name.strip())
 
 
+class ArchiveSettings(_Group):
+    after_days: Annotated[
+        NonNegativeFloat | None,
+        Field(description="So many days after its end a job is archived; never where unset."),
+    ] = None
+
+
 class LogSettings(_Group):
     level: Annotated[str, Field(description="debug, info, warning or error.")] = "info"
     json_lines: Annotated[
@@ -161,6 +169,7 @@ class Settings(BaseSettings):
     api: ApiSettings = ApiSettings()
     limits: LimitsSettings = LimitsSettings()
     worker: WorkerSettings = WorkerSettings()
+    archive: ArchiveSettings = ArchiveSettings()
     log: LogSettings = LogSettings()
 
     @cached_property

@@ -20,6 +20,7 @@ class Book:
         rows: how many rows of iterations there are; `iteration` where none is missing.
         rewinds: how often rows were taken back.
         batches_per_epoch: as the plan says.
+        archived: the rows of iterations lie in a file.
 
     """
 
@@ -29,6 +30,7 @@ class Book:
     rows: int
     rewinds: int
     batches_per_epoch: int | None
+    archived: bool
 
     @property
     def complete(self) -> bool:
@@ -49,6 +51,7 @@ def open_book(connection: Connection, job_id: UUID) -> Book:
             progress.c.rows,
             progress.c.rewinds,
             jobs.c.plan["batches_per_epoch"].astext.cast(Integer).label("batches_per_epoch"),
+            jobs.c.archived_at.is_not(None).label("archived"),
         )
         .join(progress, progress.c.job_key == jobs.c.key)
         .where(jobs.c.id == job_id)
@@ -56,7 +59,13 @@ def open_book(connection: Connection, job_id: UUID) -> Book:
     if found is None:
         raise JobMissing(str(job_id))
     return Book(
-        found.key, job_id, found.iteration, found.rows, found.rewinds, found.batches_per_epoch
+        found.key,
+        job_id,
+        found.iteration,
+        found.rows,
+        found.rewinds,
+        found.batches_per_epoch,
+        found.archived,
     )
 
 

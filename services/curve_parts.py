@@ -5,6 +5,7 @@ the edges. Each takes ranges as arrays and looks every one of them up by the pri
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -14,17 +15,20 @@ from numpy.typing import NDArray
 from psycopg import sql
 from sqlalchemy import Connection
 
-from services.aggregates import NOWHERE, Aggregates, Ints, chained, of_rows
+from services.aggregates import NOWHERE, Aggregates, Ints, chained, grouped, of_rows
+from services.archive import ArchiveFile
 from services.curve_cover import Range
 from services.packed import unpack
+from services.parquet import ROW_GROUP_ROWS
 from services.rollups import BASE, SPARSE, width_of
 
 
 class Wanted(NamedTuple):
-    """Ranges of one job, in order."""
+    """Ranges of one job, in order; its rows are in the archive, if there is one."""
 
     job_key: int
     ranges: Sequence[Range]
+    archive: ArchiveFile | None = None
 
 
 class Parts(NamedTuple):
@@ -118,6 +122,7 @@ class _Piece(NamedTuple):
     job: int
     job_key: int
     range: Range
+    archive: ArchiveFile | None = None
 
 
 def read_parts(connection: Connection, column: str, wanted: Sequence[Wanted]) -> list[Parts]:
@@ -125,9 +130,15 @@ def read_parts(connection: Connection, column: str, wanted: Sequence[Wanted]) ->
 
     Rollups that are not there, as in a book from before there were any, are made up for from the
     rows.
+
+    Raises:
+        ArchiveSpoilt, ArchiveAway: as they say.
+
     """
     pieces = [
-        _Piece(job, each.job_key, one) for job, each in enumerate(wanted) for one in each.ranges
+        _Piece(job, each.job_key, one, each.archive)
+        for job, each in enumerate(wanted)
+        for one in each.ranges
     ]
     found: list[list[Parts]] = [[] for _ in wanted]
     for piece, parts in (
@@ -138,8 +149,16 @@ def read_parts(connection: Connection, column: str, wanted: Sequence[Wanted]) ->
     return [in_order(each) for each in found]
 
 
-def read_points(connection: Connection, column: str, job_key: int, iterations: Ints) -> Parts:
-    """Read the values that a column has at these iterations."""
+def read_points(
+    connection: Connection,
+    column: str,
+    job_key: int,
+    iterations: Ints,
+    archive: ArchiveFile | None = None,
+) -> Parts:
+    """Read the values that a column has at these iterations, which rise."""
+    if archive is not None:
+        return _from_archive_at(archive, column, iterations)
     parameters = {"job": job_key, "iterations": iterations.tolist()}
     found = read_arrays(connection, _of_column(_AT, column, _POINTS), _POINTS, parameters)
     return points_of(found["iteration"], found["value"])
@@ -197,6 +216,9 @@ def _buckets(found: Arrays, piece: _Piece, base: int = BASE) -> Parts:
 def _from_rows_alone(connection: Connection, column: str, piece: _Piece) -> Parts:
     level, first, last = piece.range
     width = width_of(level)
+    if piece.archive is not None:
+        rows = points_of(*piece.archive.values(column, first * width + 1, (last + 1) * width))
+        return _in_buckets(rows, width)
     parameters = {
         "job": piece.job_key,
         "width": width,
@@ -211,11 +233,40 @@ def _from_rows_alone(connection: Connection, column: str, piece: _Piece) -> Part
 def _from_rows(
     connection: Connection, column: str, pieces: Sequence[_Piece]
 ) -> Iterator[tuple[_Piece, Parts]]:
+    for piece in pieces:
+        if piece.archive is not None:
+            rows = piece.archive.values(column, piece.range.first, piece.range.last)
+            yield piece, points_of(*rows)
+    pieces = [piece for piece in pieces if piece.archive is None]
     if not pieces:
         return
     found = read_arrays(connection, _of_column(_ROWS, column, _PLACED), _PLACED, _bounds(pieces))
     for piece, each in _by_piece(found, pieces):
         yield piece, points_of(each["iteration"], each["value"])
+
+
+def _in_buckets(rows: Parts, width: int) -> Parts:
+    bucket = (rows.start - 1) // width
+    starts = np.flatnonzero(np.diff(bucket, prepend=-1))
+    if not len(starts):
+        return rows
+    cells = grouped(rows.parts, starts)
+    # One after the other, as the database adds them: the last bits of a sum hang on the order.
+    sums = np.bincount(bucket - bucket[0], weights=rows.parts.sum)[bucket[starts] - bucket[0]]
+    return Parts(bucket[starts] * width + 1, replace(cells, sum=sums))
+
+
+def _from_archive_at(archive: ArchiveFile, column: str, iterations: Ints) -> Parts:
+    """Look the iterations up, some rows of the file at a time."""
+    found = []
+    for first in range(1, archive.rows + 1, ROW_GROUP_ROWS):
+        last = first + ROW_GROUP_ROWS - 1
+        begin, end = np.searchsorted(iterations, [first, last + 1])
+        if begin < end:
+            rows = archive.values(column, first, last)
+            wanted = np.isin(rows[0], iterations[begin:end], assume_unique=True)
+            found.append(points_of(rows[0][wanted], rows[1][wanted]))
+    return in_order(found)
 
 
 def _bounds(pieces: Sequence[_Piece]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Curves: a series of any length as a bounded number of points, extremes kept."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -12,6 +13,7 @@ from sqlalchemy import Connection, Row, select
 from models.domain.errors import Breach, JobMissing, QueryInvalid
 from models.tables import jobs, progress
 from services.aggregates import Aggregates, grouped
+from services.archive import ArchiveFile, Archives
 from services.curve_cover import CurveSpan, cover, level_for
 from services.curve_parts import Parts, Wanted, read_parts, read_points
 from services.epoch_curves import read_epoch_parts
@@ -80,28 +82,35 @@ class Curve:
         return np.where(finite == 0, np.nan, means)
 
 
-def read_curve(connection: Connection, job_id: UUID, query: CurveQuery) -> Curve:
+def read_curve(
+    connection: Connection, job_id: UUID, query: CurveQuery, archives: Archives
+) -> Curve:
     """Read one curve.
 
     Args:
         connection: a snapshot, so that all of it is of one moment.
         job_id: the job.
         query: which.
+        archives: where the rows of an archived job are.
 
     Raises:
         JobMissing: there is no such job.
         QueryInvalid: it has no such series.
+        ArchiveSpoilt, ArchiveAway: as they say.
 
     """
-    return read_curves(connection, [job_id], query)[0]
+    return read_curves(connection, [job_id], query, archives)[0]
 
 
-def read_curves(connection: Connection, job_ids: Sequence[UUID], query: CurveQuery) -> list[Curve]:
+def read_curves(
+    connection: Connection, job_ids: Sequence[UUID], query: CurveQuery, archives: Archives
+) -> list[Curve]:
     """Read the same series of several jobs, in their order.
 
     Raises:
         JobMissing: one of them does not exist.
         QueryInvalid: one of them has no such series.
+        ArchiveSpoilt, ArchiveAway: as they say.
 
     """
     series = parse_series(query.series)
@@ -109,7 +118,9 @@ def read_curves(connection: Connection, job_ids: Sequence[UUID], query: CurveQue
     spans = [_span(book, query) for book in books]
     match series:
         case IterationSeries():
-            drawn = _draw_iterations(connection, series.column, spans)
+            with ExitStack() as closing:
+                files = [_archive_of(connection, book, archives, closing) for book in books]
+                drawn = _draw_iterations(connection, series.column, spans, files)
         case EpochSeries():
             drawn = [read_epoch_parts(connection, series, span) for span in spans]
         case LayerSeries():
@@ -127,6 +138,7 @@ def _open(connection: Connection, job_ids: Sequence[UUID]) -> list[Row[Any]]:
         select(
             jobs.c.id,
             jobs.c.key,
+            jobs.c.archived_at,
             progress.c.iteration,
             jobs.c.spec["record"].label("record"),
             jobs.c.plan["network", "layers"].label("layers"),
@@ -139,6 +151,14 @@ def _open(connection: Connection, job_ids: Sequence[UUID]) -> list[Row[Any]]:
         if job_id not in books:
             raise JobMissing(str(job_id))
     return [books[job_id] for job_id in job_ids]
+
+
+def _archive_of(
+    connection: Connection, book: Row[Any], archives: Archives, closing: ExitStack
+) -> ArchiveFile | None:
+    if book.archived_at is None:
+        return None
+    return closing.enter_context(archives.open(connection, book.key, book.id))
 
 
 def _span(book: Row[Any], query: CurveQuery) -> CurveSpan:
@@ -155,15 +175,18 @@ def _span(book: Row[Any], query: CurveQuery) -> CurveSpan:
 
 
 def _draw_iterations(
-    connection: Connection, column: str, spans: Sequence[CurveSpan]
+    connection: Connection,
+    column: str,
+    spans: Sequence[CurveSpan],
+    files: Sequence[ArchiveFile | None],
 ) -> list[tuple[int, Parts]]:
     levels = [
         0 if span.rows <= span.points else level_for(span.first, span.last, span.points)
         for span in spans
     ]
     wanted = [
-        Wanted(span.job_key, cover(span.first, span.last, level))
-        for span, level in zip(spans, levels, strict=True)
+        Wanted(span.job_key, cover(span.first, span.last, level), file)
+        for span, level, file in zip(spans, levels, files, strict=True)
     ]
     drawn = [
         (width_of(level), parts)
@@ -172,25 +195,31 @@ def _draw_iterations(
     if column != SPARSE:
         return drawn
     return [
-        (1, _measured(connection, column, span, parts))
+        (1, _measured(connection, column, span, parts, file))
         if bucket > 1 and parts.parts.count.sum() <= span.points
         else (bucket, parts)
-        for span, (bucket, parts) in zip(spans, drawn, strict=True)
+        for span, (bucket, parts), file in zip(spans, drawn, files, strict=True)
     ]
 
 
-def _measured(connection: Connection, column: str, span: CurveSpan, parts: Parts) -> Parts:
+def _measured(
+    connection: Connection,
+    column: str,
+    span: CurveSpan,
+    parts: Parts,
+    file: ArchiveFile | None,
+) -> Parts:
     """The few rows of a long range that have a value: those of the job's own rhythm, if so."""
     count = int(parts.parts.count.sum())
     every = span.record.get("grad_norm_every") or 0
     if every:
         beats = np.arange(-(-span.first // every) * every, span.last + 1, every)
-        found = read_points(connection, column, span.job_key, np.union1d([1], beats))
+        found = read_points(connection, column, span.job_key, np.union1d([1], beats), file)
         inside = found.start >= span.first
         found = Parts(found.start[inside], found.parts.part(inside))
         if len(found.start) == count:
             return found
-    whole = [Wanted(span.job_key, cover(span.first, span.last, 0))]
+    whole = [Wanted(span.job_key, cover(span.first, span.last, 0), file)]
     return read_parts(connection, column, whole)[0]
 
 

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
+from services.archive import Archives
 from services.arrow_tables import JOB
 from services.editions import edition_of
 from services.iterations import IterationsQuery, read_run
@@ -28,22 +29,23 @@ class ExportQuery:
         return (JOB, *self.rows.fields)
 
 
-def read_export(connection: Connection, query: ExportQuery) -> Iterator[Lines]:
+def read_export(connection: Connection, query: ExportQuery, archives: Archives) -> Iterator[Lines]:
     """Read the rows of all the jobs, a piece at a time, each with its job's id in front.
 
     Args:
         connection: a snapshot, in which all pieces are read as the iterator is advanced.
         query: which jobs, at most MOST_JOBS, and which rows.
+        archives: where the rows of archived jobs are.
 
     Raises:
         JobMissing: one of the jobs is not there; raised before the first piece is asked for.
 
     """
     edition_of(connection, query.job_ids)
-    return _pieces(connection, query)
+    return _pieces(connection, query, archives)
 
 
-def _pieces(connection: Connection, query: ExportQuery) -> Iterator[Lines]:
+def _pieces(connection: Connection, query: ExportQuery, archives: Archives) -> Iterator[Lines]:
     for job_id in query.job_ids:
-        for columns in read_run(connection, job_id, query.rows):
+        for columns in read_run(connection, job_id, query.rows, archives):
             yield {JOB: [str(job_id)] * len(columns["iteration"]), **columns}

@@ -12,6 +12,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from sqlalchemy import Connection, Row, TextClause, text
 
 from models.schemas.readings import Event, LogLine
+from services.archive import Archives
 from services.points import Points, Stretch, read_points
 from services.standing import Stand
 
@@ -79,13 +80,16 @@ class News:
     whole: bool
 
 
-def read_news(connection: Connection, followed: Sequence[Followed]) -> list[News]:
+def read_news(
+    connection: Connection, followed: Sequence[Followed], archives: Archives
+) -> list[News]:
     """Read what is new for each, in a snapshot in which the stands were read too."""
     events = _read_events(connection, followed)
     lines = _read_lines(connection, followed)
     points = read_points(
         connection,
         [_stretch(each, found) for each, found in zip(followed, events, strict=True)],
+        archives,
     )
     return [
         News(happened.items, drawn, printed.items, whole=not (happened.cut or printed.cut))

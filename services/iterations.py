@@ -1,16 +1,18 @@
 """Reading a job's iterations: a page of them, or the whole run piece by piece."""
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from uuid import UUID
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection
 
 from models.domain.errors import Breach, QueryInvalid
-from models.tables import iterations
+from services.archive import Archives
 from services.book import Book, Place, open_book
-from services.packed import Columns, Span, read_columns
+from services.packed import Columns, Span
+from services.raw_rows import RawRows, open_rows
 
 COLUMNS = ("iteration", "epoch", "batch", "samples", "loss", "lr", "grad_norm", "seconds")
 PAGE_ROWS = 10_000
@@ -69,7 +71,11 @@ def parse_fields(text: str | None) -> tuple[str, ...]:
 
 
 def read_page(
-    connection: Connection, job_id: UUID, query: IterationsQuery, limit: int
+    connection: Connection,
+    job_id: UUID,
+    query: IterationsQuery,
+    limit: int,
+    archives: Archives,
 ) -> IterationsPage:
     """Read at most `limit` rows, from the query's cursor on.
 
@@ -78,48 +84,50 @@ def read_page(
         job_id: the job.
         query: which rows.
         limit: how many at most.
+        archives: where the rows of an archived job are.
 
     Raises:
-        JobMissing, CursorInvalid, Rewound: as they say.
+        JobMissing, CursorInvalid, Rewound, ArchiveSpoilt, ArchiveAway: as they say.
 
     """
     book = open_book(connection, job_id)
     place, span = _begin(connection, book, query)
-    found = read_columns(connection, iterations, query.fields, span, limit=limit + 1)
-    columns = {name: series[:limit] for name, series in found.items()}
-    next_cursor = None
-    if len(found["iteration"]) > limit:
-        last = int(columns["iteration"].values[-1])
-        next_cursor = place.mark(last, last)
-    whole = _span(book, query, after=0)
-    return IterationsPage(columns, _count(connection, book, whole), next_cursor)
+    with contextlib.closing(open_rows(connection, book, archives)) as rows:
+        found = rows.read(query.fields, span, limit + 1)
+        columns = {name: series[:limit] for name, series in found.items()}
+        next_cursor = None
+        if len(found["iteration"]) > limit:
+            last = int(columns["iteration"].values[-1])
+            next_cursor = place.mark(last, last)
+        total = _count(rows, book, _span(book, query, after=0))
+    return IterationsPage(columns, total, next_cursor)
 
 
-def read_run(connection: Connection, job_id: UUID, query: IterationsQuery) -> Iterator[Columns]:
+def read_run(
+    connection: Connection, job_id: UUID, query: IterationsQuery, archives: Archives
+) -> Iterator[Columns]:
     """Read all rows of the query, a piece at a time: memory stays flat however long the run.
 
     What can be refused is refused before the first piece is asked for. The pieces are read as
     the iterator is advanced, all in the connection's one snapshot.
 
     Raises:
-        JobMissing, CursorInvalid, Rewound: as they say.
+        JobMissing, CursorInvalid, Rewound, ArchiveSpoilt, ArchiveAway: as they say.
 
     """
-    _, span = _begin(connection, open_book(connection, job_id), query)
-    newest = connection.execute(
-        select(func.max(iterations.c.iteration)).where(iterations.c.job_key == span.job_key)
-    ).scalar_one()
-    return _pieces(connection, query.fields, span, min(span.last, newest or 0))
+    book = open_book(connection, job_id)
+    _, span = _begin(connection, book, query)
+    return _pieces(open_rows(connection, book, archives), query.fields, span)
 
 
-def _pieces(
-    connection: Connection, fields: tuple[str, ...], span: Span, last: int
-) -> Iterator[Columns]:
-    for first in range(span.first, last + 1, PIECE_ROWS):
-        piece = Span(span.job_key, first, min(first + PIECE_ROWS - 1, last), span.epoch)
-        columns = read_columns(connection, iterations, fields, piece)
-        if len(columns["iteration"]):
-            yield columns
+def _pieces(rows: RawRows, fields: tuple[str, ...], span: Span) -> Iterator[Columns]:
+    with contextlib.closing(rows):
+        end = min(span.last, rows.newest)
+        for first in range(span.first, end + 1, PIECE_ROWS):
+            last = min(first + PIECE_ROWS - 1, end)
+            columns = rows.read(fields, Span(span.job_key, first, last, span.epoch))
+            if len(columns["iteration"]):
+                yield columns
 
 
 def _begin(connection: Connection, book: Book, query: IterationsQuery) -> tuple[Place, Span]:
@@ -136,16 +144,12 @@ def _span(book: Book, query: IterationsQuery, *, after: int) -> Span:
     return Span(book.job_key, max(firsts), min(lasts), query.epoch)
 
 
-def _count(connection: Connection, book: Book, span: Span) -> int:
+def _count(rows: RawRows, book: Book, span: Span) -> int:
     if book.complete and (span.epoch is None or book.batches_per_epoch):
         # Rows 1 to `iteration` are there, each once: counting ten million of them takes a
         # second, this takes none.
         return max(0, min(span.last, book.iteration) - span.first + 1)
-    rows = iterations.c
-    asked = [rows.job_key == span.job_key, rows.iteration.between(span.first, span.last)]
-    if span.epoch is not None:
-        asked.append(rows.epoch == span.epoch)
-    return connection.execute(select(func.count()).where(*asked)).scalar_one()
+    return rows.count(span)
 
 
 def _unknown(name: str) -> Breach:

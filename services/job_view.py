@@ -76,6 +76,7 @@ def _common(row: Row[Any], wait: Wait | None) -> dict[str, Any]:
             complete=row.rows == row.iteration,
             loss_sha256=row.loss_sha256,
             weights_sha256=row.weights_sha256,
+            archived_at=row.archived_at,
         ),
     }
 

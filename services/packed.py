@@ -32,7 +32,7 @@ class Series:
     def __len__(self) -> int:
         return len(self.values)
 
-    def __getitem__(self, rows: slice) -> "Series":
+    def __getitem__(self, rows: slice | NDArray[np.intp]) -> "Series":
         return Series(self.values[rows], None if self.nulls is None else self.nulls[rows])
 
 
@@ -42,6 +42,18 @@ Columns = Mapping[str, Series]
 def nulls_of(series: Series) -> NDArray[np.bool_]:
     """Where a column has no value."""
     return np.zeros(len(series), dtype=bool) if series.nulls is None else series.nulls
+
+
+def joined(parts: Sequence[Columns]) -> Columns:
+    """Put the rows of several parts, at least one, one after the other."""
+    return {name: _chained([part[name] for part in parts]) for name in parts[0]}
+
+
+def _chained(parts: Sequence[Series]) -> Series:
+    values = np.concatenate([part.values for part in parts])
+    if all(part.nulls is None for part in parts):
+        return Series(values)
+    return Series(values, np.concatenate([nulls_of(part) for part in parts]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,11 @@ class ParquetRows:
     def __init__(self, sink: Sink, schema: pa.Schema) -> None:
         self._schema = schema
         self._writer = ParquetWriter(
-            sink, schema, compression=_COMPRESSION, compression_level=_LEVEL
+            sink,
+            schema,
+            compression=_COMPRESSION,
+            compression_level=_LEVEL,
+            write_page_checksum=True,
         )
         self._gathered: list[pa.RecordBatch] = []
         self._rows = 0

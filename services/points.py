@@ -8,8 +8,13 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from foundation.logging import get_logger
+from models.domain.errors import ArchiveAway, ArchiveSpoilt
 from services.aggregates import Bools, Floats
+from services.archive import Archives
 from services.curves import CurveQuery, read_curve
+
+log = get_logger("services")
 
 SERIES = "loss"
 MOST_POINTS = 500
@@ -47,14 +52,33 @@ class Points:
     max: Sequence[float | None]
 
 
-def read_points(connection: Connection, stretches: Sequence[Stretch]) -> list[Points | None]:
-    """Read each stretch as at most MOST_POINTS points; None where it is empty."""
+def read_points(
+    connection: Connection, stretches: Sequence[Stretch], archives: Archives
+) -> list[Points | None]:
+    """Read each stretch as at most MOST_POINTS points; None where it is empty.
+
+    None, too, where its rows lie in a file that can't be read: that is told to who asks for them.
+    """
     # One statement for those who were told of the others a moment ago, however many jobs these are.
     rows = iter(_read_rows(connection, [each for each in stretches if each.is_short]))
     return [
-        _of_rows(each, next(rows)) if each.is_short else _drawn(connection, each)
+        _of_short(connection, each, next(rows), archives)
+        if each.is_short
+        else _drawn(connection, each, archives)
         for each in stretches
     ]
+
+
+def _of_short(
+    connection: Connection,
+    stretch: Stretch,
+    rows: Sequence[tuple[int, float]],
+    archives: Archives,
+) -> Points | None:
+    if len(rows) == stretch.last - stretch.first + 1:
+        return _of_rows(stretch, rows)
+    # Not in the table, or being removed from it: the job is archived.
+    return _drawn(connection, stretch, archives)
 
 
 _ROWS = text("""
@@ -100,9 +124,15 @@ def _of_rows(stretch: Stretch, rows: Sequence[tuple[int, float]]) -> Points | No
     )
 
 
-def _drawn(connection: Connection, stretch: Stretch) -> Points | None:
+def _drawn(connection: Connection, stretch: Stretch, archives: Archives) -> Points | None:
+    if stretch.first > stretch.last:
+        return None
     query = CurveQuery(SERIES, stretch.first, stretch.last, MOST_POINTS)
-    curve = read_curve(connection, stretch.job_id, query)
+    try:
+        curve = read_curve(connection, stretch.job_id, query, archives)
+    except (ArchiveSpoilt, ArchiveAway) as failure:
+        log.warning("points.unreadable", job_id=str(stretch.job_id), reason=str(failure))
+        return None
     parts = curve.parts
     if not parts.buckets:
         return None

@@ -1,12 +1,16 @@
-"""Telling a job what to do: at once where nobody owns it, else a wish its next flush reads."""
+"""Telling a job what to do: at once where nobody owns it, else a wish its next flush reads.
+
+Archiving is a wish that a worker's round reads.
+"""
 
 from uuid import UUID
 
 from sqlalchemy import Connection, func, select, text, update
 
-from models.domain.errors import MoveForbidden, RetryFutile
+from models.domain.errors import MoveForbidden, RetryFutile, RowsArchived
 from models.domain.lifecycle import FINISHED, Phase, State, StopReason, Wish
 from models.tables import jobs, progress, summaries
+from services.archiving import take_back, want
 from services.closing import (
     Hashed,
     allow_long_statements,
@@ -104,6 +108,7 @@ def retry(connection: Connection, job_id: UUID) -> str:
         JobMissing: there is no such job.
         MoveForbidden: it is neither failed nor cancelled.
         RetryFutile: it diverged.
+        RowsArchived: its rows lie in a file.
 
     """
     key, state = lock(connection, job_id)
@@ -112,10 +117,28 @@ def retry(connection: Connection, job_id: UUID) -> str:
     reason = connection.scalar(select(jobs.c.stop_reason).where(jobs.c.key == key))
     if reason == StopReason.DIVERGED:
         raise RetryFutile(str(job_id), state)
+    if not take_back(connection, key):
+        raise RowsArchived(str(job_id), state)
     move(connection, key, from_=state, to=State.QUEUED, failures=0, not_before=None)
     connection.execute(update(progress).where(progress.c.job_key == key).values(phase=Phase.QUEUED))
     connection.execute(update(summaries).where(summaries.c.job_key == key).values(final_loss=None))
     return _queue_of(connection, key)
+
+
+def archive(connection: Connection, job_id: UUID) -> None:
+    """Wish that the rows of a finished job go to a file: a worker sees to it.
+
+    One that is archived, or about to be, stays so.
+
+    Raises:
+        JobMissing: there is no such job.
+        MoveForbidden: it is not finished.
+
+    """
+    key, state = lock(connection, job_id)
+    if state not in FINISHED:
+        raise MoveForbidden(str(job_id), state, "archive")
+    want(connection, key)
 
 
 def lock(connection: Connection, job_id: UUID) -> tuple[int, State]:

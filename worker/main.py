@@ -21,6 +21,7 @@ from services.database import make_engine, transaction
 from services.fleet import Worker, heartbeat, leave
 from services.hints import Notifier
 from services.reaping import WORKER_SESSION
+from worker.archiver import Archiver
 from worker.consumer import SteadyConsumer, Watch
 from worker.devices import slot_devices
 from worker.forkserver import start_forkserver
@@ -39,8 +40,8 @@ log = get_logger("worker")
 
 LEAVE_SECONDS = 2.0
 """How long threads that may hang on database or broker are waited for."""
-OTHER_CONNECTIONS = 7
-"""Beside one a slot: two for the salvager, one for each other round."""
+OTHER_CONNECTIONS = 9
+"""Beside one a slot: two for the salvager and the archiver each, one for each other round."""
 WATCH_SECONDS = 0.1
 
 
@@ -90,6 +91,7 @@ def run_worker(settings: Settings, *, train: str = TRAIN, cuda_devices: int | No
         Salvager(engine, settings, shutdown).round,
         forgetting(engine),
         sweeper(engine, shutdown),
+        Archiver(engine, settings, shutdown, notifier.tell).round,
     )
     _serve(controller, engine, worker, rounds)
     stop([reaper], LEAVE_SECONDS)

@@ -7,11 +7,11 @@ from uuid import UUID
 import orjson
 from fastapi import APIRouter, Depends, Query, Response
 
-from api.dependencies import SnapshotDependency
+from api.dependencies import ArchivesDependency, SnapshotDependency
 from api.documents import problems
 from api.parameters import LARGEST, JobId
 from api.row_formats import column_json
-from models.domain.errors import JobMissing, QueryInvalid
+from models.domain.errors import ArchiveAway, ArchiveSpoilt, JobMissing, QueryInvalid
 from models.schemas.curves import CurveAnswer, CurvesAnswer
 from services.curve_cover import FEWEST_POINTS, MOST_POINTS
 from services.curves import MOST_JOBS, POINTS, Curve, CurveQuery, read_curve, read_curves
@@ -42,7 +42,7 @@ Wanted = Annotated[CurveQuery, Depends(wanted_curve)]
 
 
 def _answer(model: type[Any]) -> dict[int | str, dict[str, Any]]:
-    return {200: {"model": model}, **problems(JobMissing, QueryInvalid)}
+    return {200: {"model": model}, **problems(JobMissing, QueryInvalid, ArchiveSpoilt, ArchiveAway)}
 
 
 @router.get(
@@ -51,14 +51,16 @@ def _answer(model: type[Any]) -> dict[int | str, dict[str, Any]]:
     responses=_answer(CurveAnswer),
     response_class=Response,
 )
-def get_curve(connection: SnapshotDependency, job_id: JobId, query: Wanted) -> Response:
+def get_curve(
+    connection: SnapshotDependency, archives: ArchivesDependency, job_id: JobId, query: Wanted
+) -> Response:
     """Read a curve: buckets of iterations, each with its smallest, mean and largest value.
 
     `bucket` says how many iterations (for `epoch.…` epochs, for `metrics.…` values) a point stands
     for, `rows` how many rows all of them do. Where there are no more rows than `points`, `bucket`
     is 1: the rows.
     """
-    return _json(_text(read_curve(connection, job_id, query)))
+    return _json(_text(read_curve(connection, job_id, query, archives)))
 
 
 @router.get(
@@ -69,11 +71,12 @@ def get_curve(connection: SnapshotDependency, job_id: JobId, query: Wanted) -> R
 )
 def get_curves(
     connection: SnapshotDependency,
+    archives: ArchivesDependency,
     job: Annotated[list[UUID], Query(min_length=1, max_length=MOST_JOBS)],
     query: Wanted,
 ) -> Response:
     """Read the same series of up to 200 jobs, in the order in which they are named."""
-    curves = read_curves(connection, list(dict.fromkeys(job)), query)
+    curves = read_curves(connection, list(dict.fromkeys(job)), query, archives)
     return _json(b'{"items":[' + b",".join(map(_text, curves)) + b"]}")
 
 

@@ -13,7 +13,7 @@ from api.negotiation import preferred_format
 from api.parameters import LARGEST
 from api.row_writings import writing_of
 from api.streaming import stream_snapshot
-from models.domain.errors import JobMissing, QueryInvalid
+from models.domain.errors import ArchiveAway, ArchiveSpoilt, JobMissing, QueryInvalid
 from services.exports import MOST_JOBS, ExportQuery, read_export
 from services.iterations import IterationsQuery, parse_fields
 
@@ -27,7 +27,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         "content": row_writings.CONTENT,
     },
     **NOT_MODIFIED,
-    **problems(JobMissing, QueryInvalid),
+    **problems(JobMissing, QueryInvalid, ArchiveSpoilt, ArchiveAway),
 }
 
 
@@ -66,7 +66,7 @@ async def get_export(
     edition = Edition(query.job_ids, ["export", form, query.rows], if_none_match)
     return await stream_snapshot(
         parts,
-        lambda connection: read_export(connection, query),
+        lambda connection: read_export(connection, query, parts.archives),
         writing_of(form, query.columns),
         edition,
     )

@@ -13,7 +13,7 @@ from api.negotiation import preferred_format
 from api.parameters import LARGEST, LARGEST_EPOCH, Cursor, JobId
 from api.row_writings import writing_of
 from api.streaming import stream_snapshot
-from models.domain.errors import JobMissing, QueryInvalid, Rewound
+from models.domain.errors import ArchiveAway, ArchiveSpoilt, JobMissing, QueryInvalid, Rewound
 from models.schemas.readings import IterationPage
 from services.iterations import (
     MOST_PAGE_ROWS,
@@ -36,7 +36,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         "content": row_writings.CONTENT,
     },
     **NOT_MODIFIED,
-    **problems(JobMissing, QueryInvalid, Rewound),
+    **problems(JobMissing, QueryInvalid, Rewound, ArchiveSpoilt, ArchiveAway),
 }
 
 
@@ -82,13 +82,18 @@ async def get_iterations(
     if form != "json" and limit is None:
         writing = writing_of(form, query.fields)
         return await stream_snapshot(
-            parts, lambda connection: read_run(connection, job_id, query), writing, edition
+            parts,
+            lambda connection: read_run(connection, job_id, query, parts.archives),
+            writing,
+            edition,
         )
     async with parts.connections.snapshot() as connection:
         headers = await run_in_threadpool(edition.headers, connection)
         if edition.is_known(headers):
             return Response(status_code=304, headers=headers)
-        page = await run_in_threadpool(read_page, connection, job_id, query, limit or PAGE_ROWS)
+        page = await run_in_threadpool(
+            read_page, connection, job_id, query, limit or PAGE_ROWS, parts.archives
+        )
     answer = await run_in_threadpool(_page_answer, request, form, page)
     answer.headers.update(headers)
     return answer

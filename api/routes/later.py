@@ -8,7 +8,6 @@ from models.domain.errors import NotBuilt
 router = APIRouter()
 
 LATER = (
-    ("POST", "/v1/jobs/{job_id}/archive", "archive_job"),
     ("POST", "/v1/datasets", "upload_dataset"),
     ("GET", "/metrics", "get_metrics"),
 )

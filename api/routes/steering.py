@@ -12,10 +12,10 @@ from api.dependencies import (
 )
 from api.documents import problems
 from api.parameters import JobId
-from models.domain.errors import JobMissing, MoveForbidden, RetryFutile
+from models.domain.errors import JobMissing, MoveForbidden, RetryFutile, RowsArchived
 from models.schemas.job import Job
 from services.jobs import find_job
-from services.steering import cancel, pause, resume, retry, stop
+from services.steering import archive, cancel, pause, resume, retry, stop
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["jobs"], dependencies=[JobChanged])
 
@@ -78,7 +78,7 @@ def resume_job(
     "/retry",
     operation_id="retry_job",
     status_code=status.HTTP_202_ACCEPTED,
-    responses=problems(JobMissing, MoveForbidden, RetryFutile),
+    responses=problems(JobMissing, MoveForbidden, RetryFutile, RowsArchived),
 )
 def retry_job(
     job_id: JobId,
@@ -89,4 +89,19 @@ def retry_job(
     """Try a failed or cancelled job again, from its last good checkpoint."""
     queue = retry(connection, job_id)
     after_commit.append(partial(tickets.wake, queue))
+    return find_job(connection, job_id)
+
+
+@router.post(
+    "/archive",
+    operation_id="archive_job",
+    status_code=status.HTTP_202_ACCEPTED,
+    responses=problems(JobMissing, MoveForbidden),
+)
+def archive_job(job_id: JobId, connection: ConnectionDependency) -> Job:
+    """Let a finished job's rows go to a file: they are read as before, and can't be trained on.
+
+    A worker does it, and `book.archived_at` says when.
+    """
+    archive(connection, job_id)
     return find_job(connection, job_id)

@@ -48,7 +48,7 @@ Set = Annotated[
 
 
 def add_to(app: typer.Typer) -> None:
-    for command in (plan, submit, ls, cancel, stop, pause, resume, retry):
+    for command in (plan, submit, ls, cancel, stop, pause, resume, retry, archive):
         app.command()(command)
 
 
@@ -133,6 +133,11 @@ def resume(job: Id) -> None:
 def retry(job: Id) -> None:
     """Queue a failed or cancelled job again: it goes on from its last good checkpoint."""
     _ask(job, "retry")
+
+
+def archive(job: Id) -> None:
+    """Have a finished job's rows go to a file, from which they are read as before."""
+    _ask(job, "archive")
 
 
 def _ask(job_id: str, action: str) -> None:

@@ -13,9 +13,11 @@ def upgrade() -> None:
     op.execute(statements_of("0003_remains.sql"))
     op.execute(statements_of("0003_metrics.sql"))
     op.execute(statements_of("0003_search.sql"))
+    op.execute(statements_of("0003_retention.sql"))
 
 
 def downgrade() -> None:
+    op.execute(statements_of("0003_retention_down.sql"))
     op.execute(statements_of("0003_search_down.sql"))
     op.execute("DROP VIEW v_metrics, v_metric_values")
     op.drop_table("metric_values")

@@ -14,9 +14,12 @@
     │   └── JobsDeleted         what an Idempotency-Key made was deleted since
     ├── Conflict                the state of things forbids it
     │   ├── MoveForbidden       the job's state does not allow the move
-    │   │   └── RetryFutile     it would only repeat itself
+    │   │   ├── RetryFutile     it would only repeat itself
+    │   │   └── RowsArchived    its rows lie in a file, and can't be written on
     │   ├── Rewound             what a cursor had read was taken back
     │   └── FenceLost           another attempt owns the job, or none does
+    ├── ArchiveSpoilt           a file of rows is gone, or not what was booked
+    ├── ArchiveAway             a file of rows can't be read now
     └── NotBuilt                the contract names it; a later release builds it
 
 No HTTP numbers here: api/problems.py maps each class to a status, and a test fails for one
@@ -161,6 +164,20 @@ class RetryFutile(MoveForbidden):
         self.args = (f"{self}, because it diverged, and would diverge again: change its spec",)
 
 
+class RowsArchived(MoveForbidden):
+    """The job's rows lie in a file: nothing can be trained on behind them.
+
+    Args:
+        job_id: the job.
+        state: the state that it is in.
+
+    """
+
+    def __init__(self, job_id: str, state: str) -> None:
+        super().__init__(job_id, state, "retry")
+        self.args = (f"{self}, and its rows are archived: submit its spec as a new job",)
+
+
 class Rewound(Conflict):
     """What a cursor had read was taken back by a rewind.
 
@@ -184,6 +201,33 @@ class FenceLost(Conflict):
     def __init__(self, job_key: int, attempt: int) -> None:
         self.job_key, self.attempt = job_key, attempt
         super().__init__(f"attempt {attempt} does not own job #{job_key}")
+
+
+class ArchiveSpoilt(GradbookError):
+    """The file that holds a job's rows is gone, or is not what was booked.
+
+    Args:
+        job_id: the job.
+        reason: what is wrong with it.
+
+    """
+
+    def __init__(self, job_id: str, reason: str) -> None:
+        self.job_id, self.reason = job_id, reason
+        super().__init__(f"the archived rows of job {job_id} cannot be read: {reason}")
+
+
+class ArchiveAway(GradbookError):
+    """The store of the file that holds a job's rows does not answer.
+
+    Args:
+        job_id: the job.
+
+    """
+
+    def __init__(self, job_id: str) -> None:
+        self.job_id = job_id
+        super().__init__(f"the store with the archived rows of job {job_id} does not answer")
 
 
 class NotBuilt(GradbookError):

@@ -83,13 +83,17 @@ class MetricSummary(_Answer):
 
 
 class BookState(_Answer):
-    """How far the rows of iterations are written; the hashes are set at the end."""
+    """How far the rows of iterations are written; the hashes are set at the end.
+
+    Since `archived_at`, where it is set, the rows lie in a file; they are read as before.
+    """
 
     rows: int
     expected: int
     complete: bool
     loss_sha256: str | None
     weights_sha256: str | None
+    archived_at: datetime | None
 
 
 class JobErrorItem(_Answer):

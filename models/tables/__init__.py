@@ -1,5 +1,6 @@
 """The tables as SQLAlchemy Core sees them; migrations/ makes them, a test holds the two equal."""
 
+from models.tables.archives import archives
 from models.tables.attempts import attempts
 from models.tables.files import artifacts, checkpoints
 from models.tables.happenings import events, logs
@@ -14,6 +15,7 @@ from models.tables.rollups import rollups, series_rollups
 from models.tables.workers import workers
 
 __all__ = [
+    "archives",
     "artifacts",
     "attempts",
     "checkpoints",

@@ -53,10 +53,15 @@ jobs = Table(
     Column("created_at", Moment, nullable=False, server_default=func.clock_timestamp()),
     Column("started_at", Moment),
     Column("finished_at", Moment),
+    # Since then the rows of its iterations are read from a file (services/archiving.py).
+    Column("archived_at", Moment),
     one_of("state", State),
     one_of("stop_reason", StopReason),
     CheckConstraint(f"({FINISHED_STATES}) = (finished_at IS NOT NULL)", name="finished_at"),
     CheckConstraint(f"({FINISHED_STATES}) = (stop_reason IS NOT NULL)", name="reason_at_end"),
+    CheckConstraint(
+        "archived_at IS NULL OR finished_at IS NOT NULL", name="archived_when_finished"
+    ),
 )
 
 # The claim reads this one alone: best first, and only what waits.

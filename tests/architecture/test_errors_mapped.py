@@ -31,13 +31,13 @@ def test_every_error_is_mapped_to_a_problem() -> None:
     assert errors - set(PROBLEMS) == set()
 
 
-def test_no_error_of_ours_but_the_root_is_the_services_fault() -> None:
+def test_no_error_of_ours_but_the_root_and_a_spoilt_file_is_the_services_fault() -> None:
     faults = {
         error.__name__
         for error, kind in PROBLEMS.items()
         if kind.status == HTTPStatus.INTERNAL_SERVER_ERROR
     }
-    assert faults == {"GradbookError", "Exception"}
+    assert faults == {"GradbookError", "Exception", "ArchiveSpoilt"}
 
 
 def test_the_tree_at_the_top_of_the_errors_names_every_error_once() -> None:

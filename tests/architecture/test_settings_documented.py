@@ -36,7 +36,8 @@ class Setting(NamedTuple):
     def sample(self) -> str:
         """A value that is not the default."""
         numbers = {int: "7", float: "7.5", bool: "true"}
-        return numbers.get(type(self.field.default), "7" if "slots" in self.path else "sample")
+        by_name = {"slots": "7", "after_days": "7.5"}
+        return numbers.get(type(self.field.default), by_name.get(self.path[-1], "sample"))
 
 
 def _settings(model: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[Setting]:

@@ -75,6 +75,7 @@ def worked_on(api: httpx.Client, engine: Engine, settings: Settings) -> tuple[Js
     )
     crew.flush(job["id"], page)
     crew.end(job["id"])
+    api.post(f"/v1/jobs/{job['id']}/archive").raise_for_status()
     folder = Path(settings.artifacts_url) / job["id"]
     (folder / "1").mkdir(parents=True)
     (folder / "1" / "weights.safetensors").write_bytes(b"w")

@@ -150,7 +150,7 @@ def test_what_cannot_be_done_is_told_in_words(gradbook: Command) -> None:
         assert missing in _refused(gradbook(command, missing))
     assert "is no job's id" in _refused(gradbook("cancel", "no-id"))
     job_id = _done(gradbook("submit", "-", given=SPEC)).strip()
-    for command in ("resume", "retry"):
+    for command in ("resume", "retry", "archive"):
         assert "it is queued" in _refused(gradbook(command, job_id))
     assert "still being written" in _refused(gradbook("verify", job_id))
 

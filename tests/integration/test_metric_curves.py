@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 
 from models.domain.checkpoints import Resumed
 from models.domain.metrics import MetricKind
+from services.archive import Archives
 from services.curves import Curve, CurveQuery, read_curve
 from services.database import snapshot, transaction
 from services.pages import Page
@@ -37,6 +38,7 @@ def told(iteration: int) -> dict[str, float]:
 
 
 VALUES = {n: values["wild"] for n in range(1, ROWS + 1) if (values := told(n))}
+NO_ARCHIVES = Archives("/nowhere")
 
 
 @pytest.fixture
@@ -57,7 +59,7 @@ def grown(engine: Engine, owner: Owner) -> Owner:
 
 def drawn(engine: Engine, owner: Owner, query: CurveQuery) -> Curve:
     with snapshot(engine) as connection:
-        return read_curve(connection, id_of(engine, owner.job_key), query)
+        return read_curve(connection, id_of(engine, owner.job_key), query, NO_ARCHIVES)
 
 
 def check(curve: Curve, query: CurveQuery) -> None:

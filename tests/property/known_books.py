@@ -12,9 +12,11 @@ from sqlalchemy import Engine, text
 
 from models.domain.checkpoints import Resumed
 from models.rows import Rows
+from services.archive import Archives
 from services.claims import Slot, claim
 from services.curves import Curve, CurveQuery, read_curve
 from services.database import transaction
+from services.endings import Ending, end_attempt
 from services.pages import LayerReading, Page
 from services.recording import Owner, flush
 from tests.bookings import book_job, id_of
@@ -85,6 +87,7 @@ class KnownBook:
         self.values: dict[str, dict[int, float]] = {name: {} for name in SERIES}
         self.norms: dict[int, float] = {}
         self.last = 0
+        self.archives = Archives("/nowhere")
 
     @property
     def id(self) -> UUID:
@@ -123,9 +126,13 @@ class KnownBook:
                 del known[iteration]
         self.last = at
 
+    def end(self, ending: Ending) -> None:
+        with transaction(self.engine) as connection:
+            end_attempt(connection, self._owner, Page(), ending)
+
     def read(self, query: CurveQuery) -> Curve:
         with transaction(self.engine) as connection:
-            return read_curve(connection, self.id, query)
+            return read_curve(connection, self.id, query, self.archives)
 
     def _write(self, page: Page) -> None:
         with transaction(self.engine) as connection:

@@ -16,12 +16,12 @@ VARIABLE = "GRADBOOK_CHAOS"
 def install_in(folder: Path) -> None:
     import time  # noqa: PLC0415 - every Python process of the stack comes through here
 
-    from foundation.faults import Moment, install  # noqa: PLC0415 - as above
+    from foundation.faults import ArchiveMoment, Moment, install  # noqa: PLC0415 - as above
 
-    armed = {moment: str(folder / "armed" / moment) for moment in Moment}
+    armed = {moment: str(folder / "armed" / moment) for moment in (*Moment, *ArchiveMoment)}
     hits = folder / "hits"
 
-    def strike_if_armed(moment: Moment) -> None:
+    def strike_if_armed(moment: Moment | ArchiveMoment) -> None:
         taken = hits / f"{moment}.{os.getpid()}.{time.time_ns()}"
         try:
             os.rename(armed[moment], taken)  # noqa: PTH104 - one system call where nothing is armed
