@@ -1,0 +1,88 @@
+"""A filtered, ordered page of 100 out of 100,000 jobs: by indexed fields, and by any other.
+
+The jobs are made by SQL; each has a whole spec and plan of its own.
+
+    .venv/bin/python -m benchmarks.bench_list [--quick]
+"""
+
+import sys
+from functools import partial
+from urllib.parse import urlencode
+
+from benchmarks.measuring import (
+    Line,
+    asked,
+    conclude,
+    in_turns,
+    middle,
+    milliseconds,
+    percentile,
+)
+from benchmarks.service import Service, service
+from benchmarks.wire import Wire
+from services.database import transaction
+from tests.many_jobs import make_jobs
+
+JOBS, QUICK_JOBS = 100_000, 5_000
+CALLS, QUICK_CALLS = 200, 10
+PAGE = 100
+NETWORK = "resnet18"
+INDEXED_GOAL_SECONDS, ANY_GOAL_SECONDS = 0.025, 0.250
+INDEXED = {
+    "newest of a project": {"project": "project-3"},
+    "failed, newest first": {"filter": "state = 'failed'"},
+    "of a project, best first": {"project": "project-3", "order_by": "summary.best_loss"},
+    "loss below, by loss": {"filter": "summary.best_loss < 0.5", "order_by": "summary.best_loss"},
+    "a tag, newest first": {"filter": "tags.team = 'team 2'"},
+    "since a day, by name": {"filter": "created_at > '2026-01-02T00:00:00Z'", "order_by": "name"},
+}
+ANY = {
+    "a learning rate above, newest first": {"filter": "spec.optimizer.lr > 0.09"},
+    "by learning rate": {"order_by": "-spec.optimizer.lr"},
+    "a seed, newest first": {"filter": "spec.seed > 4000 and spec.seed < 4500"},
+    "by loss now": {"filter": "latest.loss < 0.3", "order_by": "latest.loss"},
+    "groups of a learning rate": {"group_by": "spec.optimizer.lr"},
+}
+
+
+def measure(running: Service, count: int, calls: int) -> list[Line]:
+    with transaction(running.engine) as connection:
+        make_jobs(connection, count, NETWORK)
+    with running.api() as api, Wire(api.url) as wire:
+        asks = {
+            name: partial(wire.ask, wire.request("GET", _path(query)))
+            for name, query in (INDEXED | ANY).items()
+        }
+        seconds = in_turns(asks, calls, 3)
+        for name, ask in asks.items():
+            if not ask().json()["items"]:
+                raise RuntimeError(f"{name}: an empty page measures nothing")
+    return [_line(name, seconds[name]) for name in asks]
+
+
+def _path(query: dict[str, str]) -> str:
+    return "/v1/jobs?" + urlencode({**query, "limit": str(PAGE)})
+
+
+def _line(name: str, seconds: list[float]) -> Line:
+    goal = INDEXED_GOAL_SECONDS if name in INDEXED else ANY_GOAL_SECONDS
+    kind = "indexed" if name in INDEXED else "any field"
+    tail = percentile(seconds, 0.95)
+    return Line(
+        f"{kind}: {name}",
+        f"p50 {milliseconds(middle(seconds))}, p95 {milliseconds(tail)}",
+        f"p95 {milliseconds(goal)}",
+        tail <= goal,
+    )
+
+
+def main() -> int:
+    run = asked(sys.argv)
+    with service() as running:
+        count, calls = (QUICK_JOBS, QUICK_CALLS) if run.quick else (JOBS, CALLS)
+        lines = [Line("jobs", f"{count:,}"), *measure(running, count, calls)]
+    return conclude("Lists of jobs", lines, run)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
