@@ -19,9 +19,9 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from models.domain.lifecycle import State
 from models.domain.search import Field, Kind
-from models.tables import jobs, metrics, outlines, progress, summaries
+from models.tables import jobs, metrics, plan_outlines, progress, spec_outlines, summaries
 from models.tables.metadata import Float64
-from models.tables.outlines import LEFT_OUT
+from models.tables.outlines import LEFT_OUT, USUAL
 
 BY_CODE_POINT = "C"
 SUMMARY_NUMBERS = (
@@ -45,8 +45,10 @@ def column_of(field: Field) -> ColumnElement[Any]:
             return by_code_point(func.jsonb_extract_path_text(jobs.c.tags, literal(key, Text)))
         case ("metrics", name, figure):
             return _metric(name, figure)
-        case ("spec" | "plan", *names):
-            return _extracted(_document(field.path), names)
+        case ("spec", *names):
+            return _of_spec(names)
+        case ("plan", *names):
+            return _extracted(jobs.c.plan if _is_cut(field.path) else plan_outlines.c.plan, names)
     place = _PLACES[".".join(field.path)]
     column = place if isinstance(place, ColumnElement) else place()
     # These two have indexes that the rest of the house uses, in the database's own collation.
@@ -64,10 +66,20 @@ def by_code_point(text: ColumnElement[Any]) -> ColumnElement[Any]:
     return text.collate(BY_CODE_POINT)
 
 
-def _document(path: tuple[str, ...]) -> Column[Any]:
-    """The narrow row, but for a path that leads into, to, or past what that leaves out."""
-    cut = any(path[: len(each)] == each[: len(path)] for each in LEFT_OUT)
-    return (jobs if cut else outlines).c[path[0]]
+def _of_spec(names: list[str]) -> ColumnElement[Any]:
+    top, *below = names
+    if _is_cut(("spec", *names)):
+        return _extracted(jobs.c.spec, names)
+    if top not in USUAL:
+        return _extracted(spec_outlines.c.spec, names)
+    usual = literal(USUAL[top], JSONB())
+    part: ColumnElement[Any] = func.coalesce(_extracted(spec_outlines.c.spec, [top]), usual)
+    return _extracted(part, below) if below else part
+
+
+def _is_cut(path: tuple[str, ...]) -> bool:
+    """Whether the path leads into, to, or past what outlines leave out."""
+    return any(path[: len(each)] == each[: len(path)] for each in LEFT_OUT)
 
 
 def _extracted(document: ColumnElement[Any], names: list[str]) -> ColumnElement[Any]:
@@ -90,7 +102,7 @@ def _error(name: str) -> ColumnElement[Any]:
 
 def _total() -> ColumnElement[Any]:
     name = literal("iterations_total", Text)
-    return cast(func.jsonb_extract_path_text(outlines.c.plan, name), BigInteger)
+    return cast(func.jsonb_extract_path_text(plan_outlines.c.plan, name), BigInteger)
 
 
 def _fraction() -> ColumnElement[Any]:

@@ -54,9 +54,7 @@ def clause_of(condition: Condition, *, holds: bool = True) -> Clause:
 
 def bound(kind: Kind, value: Any) -> ColumnElement[Any]:  # noqa: ANN401 - a value of the kind
     """Make a value a parameter that compares with columns of the kind."""
-    if kind is Kind.NUMBER:
-        value = float(value)
-    elif kind is Kind.INTEGER:
+    if kind is Kind.INTEGER:
         # Whole numbers are compared with any number, exactly.
         value = Decimal(repr(value))
     return literal(value, _TYPES[kind])

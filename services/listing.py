@@ -60,7 +60,7 @@ def list_jobs(
 
     """
     clauses = list(listing.selection.clauses())
-    ranks = ranks_of(listing.orders)
+    ranks = ranks_of(listing.orders, by_number=not listing.selection.speaks_of_creation)
     # The key's own rank is on whatever table is read.
     tables, key = joined([*clauses, *(rank.column for rank in ranks[:-1])])
     ranks[-1] = ranks[-1].on(key)

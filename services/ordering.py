@@ -77,12 +77,20 @@ Position = Sequence[Any]
 """The ranks' values of a row, the last being its key."""
 
 
-def ranks_of(orders: Sequence[Order]) -> list[Rank]:
-    """What rows are ordered by; the job's number is always the last."""
+def ranks_of(orders: Sequence[Order], *, by_number: bool) -> list[Rank]:
+    """What rows are ordered by; the job's number is always the last.
+
+    Args:
+        orders: what was asked for.
+        by_number: whether the numbers of jobs stand for the times when they were made. That is
+            what the indexes on state and project go on with; a list that is filtered by these
+            times is read from the index on them.
+
+    """
     ranks: list[Rank] = []
     for order in orders:
-        if order.field.path == ("created_at",):
-            # Jobs are numbered as they are made; nothing comes after what no two share.
+        if by_number and order.field.path == ("created_at",):
+            # Nothing comes after what no two share.
             return [*ranks, _key(descending=order.descending)]
         ranks.append(rank_of(order.field, descending=order.descending))
     return [*ranks, _key(descending=ranks[0].descending)]

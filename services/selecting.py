@@ -19,7 +19,8 @@ from sqlalchemy.sql import visitors
 
 from models.domain.lifecycle import State
 from models.domain.search import Condition
-from models.tables import jobs, outlines, progress, summaries
+from models.domain.search.conditions import fields_of
+from models.tables import jobs, plan_outlines, progress, spec_outlines, summaries
 from services.filtering import clause_of
 
 LONGEST_KEY = 200
@@ -27,7 +28,8 @@ _TABLES: Sequence[tuple[Table, Column[Any]]] = (
     (jobs, jobs.c.key),
     (progress, progress.c.job_key),
     (summaries, summaries.c.job_key),
-    (outlines, outlines.c.job_key),
+    (spec_outlines, spec_outlines.c.job_key),
+    (plan_outlines, plan_outlines.c.job_key),
 )
 
 
@@ -52,6 +54,11 @@ class Selection:
         """What a cursor has to be bound to; a condition is named by all that it says."""
         condition = None if self.condition is None else repr(self.condition)
         return (self.project, sorted(set(self.states)), sorted(self.tags), condition)
+
+    @property
+    def speaks_of_creation(self) -> bool:
+        named = () if self.condition is None else fields_of(self.condition)
+        return any(field.path == ("created_at",) for field in named)
 
     def clauses(self) -> Iterator[ColumnElement[bool]]:
         if self.project is not None:

@@ -57,7 +57,7 @@ def make_jobs(connection: Connection, count: int, network: str | None = None) ->
     connection.execute(_JOBS, parameters)
     connection.execute(_PROGRESS)
     connection.execute(_SUMMARIES)
-    for table in ("jobs", "progress", "summaries", "outlines"):
+    for table in ("jobs", "progress", "summaries", "spec_outlines", "plan_outlines"):
         connection.execute(text(f"ANALYZE {table}"))
 
 

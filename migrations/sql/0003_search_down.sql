@@ -8,9 +8,11 @@ DROP FUNCTION outline_changed_job();
 
 DROP FUNCTION outline_of_spec(JSONB);
 
+DROP FUNCTION usual_spec();
+
 DROP FUNCTION outline_of_plan(JSONB);
 
-DROP TABLE outlines;
+DROP TABLE spec_outlines, plan_outlines;
 
 DROP INDEX
     ix_jobs_name,

@@ -8,7 +8,7 @@ from models.tables.idempotency import idempotency_keys
 from models.tables.jobs import jobs, progress, summaries
 from models.tables.metadata import metadata
 from models.tables.metrics import metric_values, metrics
-from models.tables.outlines import outlines
+from models.tables.outlines import plan_outlines, spec_outlines
 from models.tables.readings import epochs, iterations, layer_readings
 from models.tables.remains import remains
 from models.tables.rollups import rollups, series_rollups
@@ -29,11 +29,12 @@ __all__ = [
     "metadata",
     "metric_values",
     "metrics",
-    "outlines",
+    "plan_outlines",
     "progress",
     "remains",
     "rollups",
     "series_rollups",
+    "spec_outlines",
     "summaries",
     "workers",
 ]

@@ -1,21 +1,22 @@
-"""A job's spec and plan without what is long: what searches read instead of `jobs`."""
+"""A job's spec and plan without what is long or usual: what searches read instead of `jobs`.
 
+Whole specs and plans are compressed and lie apart: unpacking those of a hundred thousand jobs takes
+a second. These rows are short, stay whole on their pages, and are read through in a tenth of that.
+Triggers on `jobs` write them, so no writer of a spec can forget to: 0003_search.sql.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from pydantic import JsonValue
 from sqlalchemy import Column, Table
 from sqlalchemy.dialects.postgresql import JSONB
 
 from models.tables.metadata import job_key, metadata
 
-# Whole specs and plans are compressed and lie apart, and unpacking a hundred thousand of them
-# takes a second; these rows stay whole on their pages. Triggers on `jobs` write them, so no
-# writer of a spec can forget to: 0003_search.sql.
-outlines = Table(
-    "outlines",
-    metadata,
-    job_key(),
-    Column("spec", JSONB, nullable=False),
-    Column("plan", JSONB, nullable=False),
-    postgresql_with={"toast_tuple_target": "8160"},
-)
+spec_outlines = Table("spec_outlines", metadata, job_key(), Column("spec", JSONB, nullable=False))
+
+plan_outlines = Table("plan_outlines", metadata, job_key(), Column("plan", JSONB, nullable=False))
 
 LEFT_OUT = frozenset(
     {
@@ -31,4 +32,45 @@ LEFT_OUT = frozenset(
         ("plan", "warnings"),
     }
 )
-"""What has no bound that would keep a row small; the functions of 0003_search.sql leave it out."""
+"""What has no bound that would keep a row short."""
+
+USUAL: Mapping[str, JsonValue] = MappingProxyType(
+    {
+        "spec_version": 1,
+        "name": "",
+        "project": "default",
+        "parent": None,
+        "priority": 0,
+        "queue": "default",
+        "max_attempts": 3,
+        "init": {"name": "default"},
+        "loss": {"name": "cross_entropy", "label_smoothing": 0.0, "weight": None},
+        "drop_last": False,
+        "micro_batch_size": None,
+        "schedule": {"name": "constant", "warmup_iterations": 0},
+        "grad_clip": None,
+        "stop": {
+            "target_loss": None,
+            "target_on": "train_loss",
+            "patience_epochs": None,
+            "min_delta": 0.0,
+            "max_iterations": None,
+            "max_seconds": None,
+            "on_non_finite": "fail",
+        },
+        "monitor": {"metric": "auto", "mode": "auto"},
+        "evaluate": {"every_epochs": 1, "batch_size": None},
+        "checkpoint": {"every_seconds": 60.0, "keep": 2, "keep_best": "auto"},
+        "record": {"grad_norm_every": 10, "layers_every": 50},
+        "device": "auto",
+        "devices": 1,
+        "precision": "auto",
+        "compile": False,
+        "seed": 0,
+        "deterministic": True,
+        "threads": 1,
+    }
+)
+"""Parts of a spec that are not written down where they are just this; one that a spec does not have
+is written as null. They need not be today's defaults: other values only make rows longer. But who
+changes them here and in 0003_search.sql has to write all outlines anew."""

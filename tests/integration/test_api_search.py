@@ -5,11 +5,12 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import Engine, insert, select, update
+from sqlalchemy import Engine, func, insert, select, update
+from sqlalchemy.dialects.postgresql import JSONB
 
 from foundation.settings import ApiSettings, Settings
-from models.tables import jobs, metrics, outlines, progress, summaries
-from models.tables.outlines import LEFT_OUT
+from models.tables import jobs, metrics, plan_outlines, progress, spec_outlines, summaries
+from models.tables.outlines import LEFT_OUT, USUAL
 from services.database import transaction
 from tests.integration.test_api_bad_input import is_problem
 from tests.many_jobs import make_jobs
@@ -246,23 +247,38 @@ def test_an_edit_is_found_at_once(api: httpx.Client) -> None:
     assert names(api, filter=wanted) == ["new"]
 
 
-def test_an_outline_is_spec_and_plan_without_what_is_long(
-    api: httpx.Client, engine: Engine
-) -> None:
-    layers = [{"flatten": {}}, {"linear": {"features": 10}}]
-    job = submit(api, name="x", notes="n", tags={"t": "v"}, network={"layers": layers})
-    whole = api.get(f"/v1/jobs/{job['id']}").json()
-    with transaction(engine) as connection:
-        row = connection.execute(select(outlines.c.spec, outlines.c.plan)).one()
-    expected = {"spec": dict(whole["spec"]), "plan": dict(whole["plan"])}
+def without_what_is_left_out(documents: Json) -> Json:
     for *path, last in LEFT_OUT:
-        part = expected
+        part = documents
         for name in path:
             part = part[name]
         part.pop(last, None)
-    assert {"spec": row.spec, "plan": row.plan} == expected
+    return documents
+
+
+def test_an_outline_is_spec_and_plan_without_what_is_long_or_usual(
+    api: httpx.Client, engine: Engine
+) -> None:
+    layers = [{"flatten": {}}, {"linear": {"features": 10}}]
+    loss = {"name": "cross_entropy", "weight": "balanced"}
+    job = submit(api, name="x", notes="n", network={"layers": layers}, loss=loss, seed=7)
+    with transaction(engine) as connection:
+        spec = connection.scalars(select(spec_outlines.c.spec)).one()
+        plan = connection.scalars(select(plan_outlines.c.plan)).one()
+    whole = api.get(f"/v1/jobs/{job['id']}").json()
+    kept = without_what_is_left_out({"spec": dict(whole["spec"]), "plan": dict(whole["plan"])})
+    usual = {name for name, value in USUAL.items() if whole["spec"][name] == value}
+    assert {"seed", "loss", "name"}.isdisjoint(usual)
+    assert spec == {name: value for name, value in kept["spec"].items() if name not in usual}
+    assert plan == kept["plan"]
     assert names(api, filter="spec.network.layers.1.linear.features = 10") == ["x"]
     assert names(api, filter="plan.network.layers.0.kind = 'flatten'") == ["x"]
+    assert names(api, filter="spec.loss.weight = 'balanced' and spec.stop.min_delta = 0") == ["x"]
+
+
+def test_what_is_usual_is_the_same_here_and_there(engine: Engine) -> None:
+    with transaction(engine) as connection:
+        assert connection.scalar(select(func.usual_spec(type_=JSONB()))) == dict(USUAL)
 
 
 @on_newest_postgres

@@ -27,6 +27,7 @@ LISTS = [
     (None, "name like 'job 0007%' and state = 'succeeded'", "name", "ix_jobs_name"),
     (None, None, "-name", "ix_jobs_name"),
     (None, "created_at < '2026-01-01T02:00:00Z'", "name", "ix_jobs_created_at"),
+    (None, "created_at < '2026-01-02T00:00:00Z'", NEWEST, "ix_jobs_created_at"),
     (None, "started_at > '2026-03-10T00:00:00Z'", "started_at", "ix_jobs_started_at"),
     (None, "state = 'succeeded'", "-finished_at", "ix_jobs_finished_at"),
     (None, "tags.run = '777'", NEWEST, "ix_jobs_tags"),
@@ -69,7 +70,6 @@ def plans(connection: Connection, listing: Listing) -> list[list[dict[str, Any]]
     explained = (
         connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters).scalar_one()
         for statement, parameters in statements
-        if "outlines" not in statement
     )
     return [list(plan_nodes(plan[0]["Plan"])) for plan in explained]
 

@@ -100,8 +100,10 @@ def equal(found: Any, value: Any) -> bool:  # noqa: ANN401
 
 
 def rank(value: Any) -> int:  # noqa: ANN401
-    """JSON's types in the order of an order: text, numbers, false and true."""
+    """JSON's types in the order of an order: text, numbers, false and true; what is no scalar."""
     match value:
+        case dict() | list():
+            return 3
         case bool():
             return 2
         case int() | float():

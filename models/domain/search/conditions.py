@@ -5,6 +5,7 @@ equals null alone and is neither less nor greater than anything; so `not` is alw
 NaN equals itself and is greater than every other number, in filters as in orders.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -67,3 +68,14 @@ class Opposite:
 
 
 Condition = Comparison | Likeness | Membership | Every | Either | Opposite
+
+
+def fields_of(condition: Condition) -> Iterator[Field]:
+    match condition:
+        case Opposite(part):
+            yield from fields_of(part)
+        case Every(parts) | Either(parts):
+            for part in parts:
+                yield from fields_of(part)
+        case _:
+            yield condition.field

@@ -72,6 +72,12 @@ def _number(field: Field, literal: Literal) -> Value:
     return literal
 
 
+def _float(field: Field, literal: Literal) -> Value:
+    value = _number(field, literal)
+    # As the book holds it: 64 bits.
+    return float(value) if isinstance(value, int | float) else value
+
+
 def _boolean(field: Field, literal: Literal) -> Value:
     if not isinstance(literal, bool):
         raise Misfit(f"{field} is true or false: compare it with one of them")
@@ -104,7 +110,7 @@ _READERS: Mapping[Kind, Callable[[Field, Literal], Value]] = {
     Kind.TEXT: _text,
     Kind.TAG: _text,
     Kind.WORD: _word,
-    Kind.NUMBER: _number,
+    Kind.NUMBER: _float,
     Kind.INTEGER: _number,
     Kind.BOOLEAN: _boolean,
     Kind.MOMENT: _moment,
