@@ -156,6 +156,7 @@ _PLACES: Mapping[str, ColumnElement[Any] | Callable[[], ColumnElement[Any]]] = {
     "book.rows": progress.c.rows,
     "book.expected": progress.c.iteration,
     "book.complete": lambda: progress.c.rows == progress.c.iteration,
+    "book.archived_at": jobs.c.archived_at,
     "book.loss_sha256": jobs.c.loss_sha256,
     "book.weights_sha256": jobs.c.weights_sha256,
 }

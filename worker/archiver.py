@@ -98,8 +98,12 @@ class Archiver:
         # No transaction: a lock of the session is held for as long as a file is made.
         with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             for wish in find_wishes(connection, without=tuple(self._again_at)):
-                if not self._shutdown.begun and hold(connection, wish.job_key):
+                if self._shutdown.begun or not hold(connection, wish.job_key):
+                    continue
+                try:
                     self._fulfil(wish)
+                finally:
+                    # The session goes back to the pool, and would keep the lock there.
                     let_go(connection, wish.job_key)
 
     def _fulfil(self, wish: Wish) -> None:

@@ -97,8 +97,12 @@ class Salvager:
         # No transaction: a lock of the session is held for as long as files are made.
         with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             for ended in find_unsalvaged(connection, without=tuple(self._again_at)):
-                if not self._shutdown.begun and hold(connection, ended.job_key):
+                if self._shutdown.begun or not hold(connection, ended.job_key):
+                    continue
+                try:
                     self._salvage(ended)
+                finally:
+                    # The session goes back to the pool, and would keep the lock there.
                     let_go(connection, ended.job_key)
 
     def _salvage(self, ended: Ended) -> None:

@@ -91,6 +91,9 @@ def test_a_strange_limit_is_refused_on_every_list(api: httpx.Client) -> None:
 def test_a_cursor_made_up_is_refused_on_every_list(api: httpx.Client) -> None:
     job_id = submit(api)["id"]
     for operation in LISTS:
+        if operation.path.endswith("/metrics/values"):
+            # A page is of one metric, which this job does not have: test_api_metrics.py.
+            continue
         for cursor in STRANGE_CURSORS:
             answer = ask(api, operation, job_id, cursor=cursor)
             assert answer.status_code == httpx.codes.UNPROCESSABLE_ENTITY, (operation, cursor)

@@ -141,7 +141,7 @@ _KINDS: Mapping[Kind, str] = {
         "summary.train_accuracy summary.val_loss summary.val_accuracy summary.test_loss "
         "summary.test_accuracy summary.best.value"
     ),
-    Kind.MOMENT: "created_at started_at finished_at latest.at",
+    Kind.MOMENT: "created_at started_at finished_at latest.at book.archived_at",
     Kind.BOOLEAN: "reproducible book.complete",
 }
 _WORDS: Mapping[str, type[StrEnum]] = {
