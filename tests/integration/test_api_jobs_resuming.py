@@ -126,6 +126,7 @@ def test_a_running_job_is_paused_once_its_attempt_has_left_off(
         "complete": True,
         "loss_sha256": None,
         "weights_sha256": None,
+        "archived_at": None,
     }
     post(api, job_id, "resume")
     assert crew.claim() == job_id

@@ -48,6 +48,7 @@ def test_a_job_is_answered_with_its_place_and_all_that_the_contract_names(
         "complete": True,
         "loss_sha256": None,
         "weights_sha256": None,
+        "archived_at": None,
     }
     assert api.get(answer.headers["location"]).json()["id"] == job["id"]
 
