@@ -24,7 +24,17 @@ WORTH_TELLING_SECONDS = 1.0
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 2.0
 
+LOOKS_A_LEASE = 4
+
 Work = Callable[[Connection], Answer]
+
+
+def longest_pause(lease_seconds: float) -> float:
+    """How long to wait at most before the database is tried again, in seconds.
+
+    Once it is back nobody is reaped for one lease: who sleeps through that finds the job taken.
+    """
+    return min(LONGEST_PAUSE_SECONDS, lease_seconds / LOOKS_A_LEASE)
 
 
 class GraceOver(RuntimeError):
@@ -154,7 +164,7 @@ class Scribe:
         if self._shutdown.over:
             raise GraceOver from outage
         time.sleep(pause * (0.5 + random.random() / 2))  # noqa: S311 - no secret
-        return min(2 * pause, LONGEST_PAUSE_SECONDS)
+        return min(2 * pause, longest_pause(self._owner.lease_seconds))
 
     def _is_committed(self, answer: Answer) -> bool:
         with self._line.transaction() as connection:
