@@ -29,9 +29,6 @@ MOST_BY_AGE = 1_000
 BATCH_ROWS = 10_000
 """Removed in one transaction: a deletion of the same job waits for its end."""
 
-# Beside a job's key it makes the number of an advisory lock: only one worker makes its file.
-_ADVISORY_LOCK = 1 << 61
-
 
 class Wish(NamedTuple):
     """A finished job whose rows are to go to a file."""
@@ -118,16 +115,6 @@ def find_wishes(connection: Connection, without: Collection[int] = ()) -> list[W
         .limit(MOST_AT_ONCE)
     )
     return [Wish(*row) for row in found]
-
-
-def hold(connection: Connection, job_key: int) -> bool:
-    """Take the making of a job's file for this session; False where another has it."""
-    lock = func.pg_try_advisory_lock(_ADVISORY_LOCK | job_key)
-    return bool(connection.scalar(select(lock)))
-
-
-def let_go(connection: Connection, job_key: int) -> None:
-    connection.execute(select(func.pg_advisory_unlock(_ADVISORY_LOCK | job_key)))
 
 
 def book_archive(connection: Connection, wish: Wish, file: Mapping[str, Any]) -> bool:

@@ -26,9 +26,6 @@ LOOK_BACK_HOURS = 24
 """A job that ended longer ago is left as it is: no worker was there to make its files."""
 MOST_AT_ONCE = 10
 
-# Beside a job's key it makes the number of an advisory lock: only one worker makes its files.
-_ADVISORY_LOCK = 1 << 62
-
 
 class Ended(NamedTuple):
     """A job that failed or was cancelled by its last attempt, or after it."""
@@ -63,16 +60,6 @@ def find_unsalvaged(connection: Connection, without: Collection[int] = ()) -> li
         .limit(MOST_AT_ONCE)
     )
     return [Ended(*row) for row in found]
-
-
-def hold(connection: Connection, job_key: int) -> bool:
-    """Take the salvage of a job for this session, until `let_go`; False where another has it."""
-    lock = func.pg_try_advisory_lock(_ADVISORY_LOCK | job_key)
-    return bool(connection.scalar(select(lock)))
-
-
-def let_go(connection: Connection, job_key: int) -> None:
-    connection.execute(select(func.pg_advisory_unlock(_ADVISORY_LOCK | job_key)))
 
 
 def find_kept(connection: Connection, job_key: int, attempt: int) -> list[Kept]:

@@ -16,8 +16,6 @@ from services.archiving import (
     book_archive,
     find_emptied,
     find_wishes,
-    hold,
-    let_go,
     refuse,
     remove_rows,
     settle,
@@ -27,6 +25,7 @@ from services.database import transaction
 from services.deletion import delete_files
 from services.hints import Tell, tell_nobody
 from services.salvage import is_gone
+from services.session_locks import Work, held
 from worker.files import remove
 from worker.filing import LeftOff, Unfit, archive_folder, make_archive
 from worker.rounds import Round
@@ -98,13 +97,11 @@ class Archiver:
         # No transaction: a lock of the session is held for as long as a file is made.
         with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             for wish in find_wishes(connection, without=tuple(self._again_at)):
-                if self._shutdown.begun or not hold(connection, wish.job_key):
-                    continue
-                try:
-                    self._fulfil(wish)
-                finally:
-                    # The session goes back to the pool, and would keep the lock there.
-                    let_go(connection, wish.job_key)
+                if self._shutdown.begun:
+                    return
+                with held(connection, Work.ARCHIVE, wish.job_key) as mine:
+                    if mine:
+                        self._fulfil(wish)
 
     def _fulfil(self, wish: Wish) -> None:
         words = log.bind(job_id=str(wish.job_id))

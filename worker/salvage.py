@@ -29,11 +29,10 @@ from services.salvage import (
     book_salvaged,
     find_kept,
     find_unsalvaged,
-    hold,
     is_gone,
-    let_go,
     warn_of_loss,
 )
+from services.session_locks import Work, held
 from worker.child import Orders
 from worker.files import remove
 from worker.line import OUTAGES, Line
@@ -97,13 +96,11 @@ class Salvager:
         # No transaction: a lock of the session is held for as long as files are made.
         with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             for ended in find_unsalvaged(connection, without=tuple(self._again_at)):
-                if self._shutdown.begun or not hold(connection, ended.job_key):
-                    continue
-                try:
-                    self._salvage(ended)
-                finally:
-                    # The session goes back to the pool, and would keep the lock there.
-                    let_go(connection, ended.job_key)
+                if self._shutdown.begun:
+                    return
+                with held(connection, Work.SALVAGE, ended.job_key) as mine:
+                    if mine:
+                        self._salvage(ended)
 
     def _salvage(self, ended: Ended) -> None:
         line = Line(self._engine)

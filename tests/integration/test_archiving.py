@@ -17,9 +17,10 @@ from sqlalchemy import Engine, text, update
 from foundation.faults import ArchiveMoment
 from foundation.settings import ArchiveSettings, Settings
 from models.tables import jobs
-from services.archiving import BATCH_ROWS, book_archive, find_wishes, hold, let_go, remove_rows
+from services.archiving import BATCH_ROWS, book_archive, find_wishes, remove_rows
 from services.database import transaction
 from services.pages import Page
+from services.session_locks import Work, held
 from tests.archived import (
     archiver,
     booked_file,
@@ -178,11 +179,10 @@ def test_only_one_worker_makes_a_jobs_file(
     api: httpx.Client, engine: Engine, settings: Settings, job: WrittenJob
 ) -> None:
     wish(api, job)
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as other:
-        assert hold(other, job.key)
+    with engine.connect() as other, held(other, Work.ARCHIVE, job.key) as taken:
+        assert taken
         archiver(engine, settings).look()
         assert list(files_of(job, settings)) == []
-        let_go(other, job.key)
     archiver(engine, settings).look()
     assert booked_file(job).exists()
 

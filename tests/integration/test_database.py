@@ -4,12 +4,14 @@ import asyncio
 import threading
 
 import anyio.to_thread
+import pytest
 from pydantic import SecretStr
 from sqlalchemy import Connection, Engine, text
 
 from api.connections import Connections
 from foundation.settings import DatabaseSettings
 from services.database import close_engine, make_engine, transaction
+from services.session_locks import Work, held
 from tests.versions import on_newest_postgres
 from tests.waiting import wait_until
 
@@ -70,3 +72,17 @@ def test_a_transaction_ends_though_the_loop_does(engine: Engine) -> None:
         await taking
 
     asyncio.run(main())
+
+
+def test_work_that_fails_is_let_go_though_its_session_lives_on(engine: Engine) -> None:
+    def fail(connection: Connection, beside: Connection) -> None:
+        with held(connection, Work.ARCHIVE, 7) as mine:
+            with held(beside, Work.ARCHIVE, 7) as theirs, held(beside, Work.SALVAGE, 7) as another:
+                assert (mine, theirs, another) == (True, False, True)
+            raise RuntimeError
+
+    with engine.connect() as one, engine.connect() as other:
+        with pytest.raises(RuntimeError):
+            fail(one, other)
+        with held(other, Work.ARCHIVE, 7) as theirs:
+            assert theirs

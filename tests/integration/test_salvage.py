@@ -26,10 +26,9 @@ from services.salvage import (
     Ended,
     book_salvaged,
     find_unsalvaged,
-    hold,
-    let_go,
     warn_of_loss,
 )
+from services.session_locks import Work, held
 from tests.bookings import attempts_of, book_job, events_of, job_of
 from tests.integration.test_training_leavings import accuracy_alone
 from tests.processes import api_process, worker_process
@@ -181,13 +180,14 @@ def test_whoever_ended_a_job_some_worker_makes_its_files(
     assert unsalvaged(engine) == [wreck.key]
     salvager = Salvager(engine, settings, wreck.shutdown)
     with engine.connect() as another:
-        assert hold(another, wreck.key)
-        salvager.look()
-        assert wreck.booked() == {}
-        let_go(another, wreck.key)
+        with held(another, Work.SALVAGE, wreck.key) as taken:
+            assert taken
+            salvager.look()
+            assert wreck.booked() == {}
         another.commit()
         salvager.look()
-        assert hold(another, wreck.key)
+        with held(another, Work.SALVAGE, wreck.key) as taken:
+            assert taken
     assert set(wreck.booked()) == {"weights.safetensors", "network.py"}
     assert unsalvaged(engine) == []
 
