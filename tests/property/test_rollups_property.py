@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, RowMapping, select
@@ -143,6 +143,7 @@ def check_curve(curve: Curve, values: Mapping[int, float]) -> None:
 
 
 @several
+@example(steps=[(126, None, False)], odd=(), asked=[(0.375, 0.3125, 2)])
 @given(
     steps=steps,
     odd=odd_numbers,
