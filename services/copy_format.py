@@ -4,7 +4,8 @@ Formatting row by row in Python costs more than the training step that made a ro
 have a fixed width, and leaving out the bytes of those that are null is one boolean mask.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -43,9 +44,10 @@ class CopyFormat:
                 ),
             ]
         )
-        self._statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
+        statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
             sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, self.columns))
         )
+        self._statement = statement.as_bytes(None)
 
     def encode(self, count: int, values: Values, nulls: Mapping[str, NDArray[np.bool_]]) -> bytes:
         """Encode `count` rows.
@@ -81,6 +83,22 @@ class CopyFormat:
         nulls: Mapping[str, NDArray[np.bool_]],
     ) -> None:
         """Write rows (see `encode`) within the connection's transaction."""
+        with self.copying(connection, count, values, nulls):
+            pass
+
+    @contextmanager
+    def copying(
+        self,
+        connection: Connection,
+        count: int,
+        values: Values,
+        nulls: Mapping[str, NDArray[np.bool_]],
+    ) -> Iterator[None]:
+        """Send rows, and wait at the block's end until they are written.
+
+        So the block, which must not use the connection, runs while the database writes them.
+        """
         driver: Any = connection.connection.driver_connection
         with driver.cursor() as cursor, cursor.copy(self._statement) as copy:
             copy.write(self.encode(count, values, nulls))
+            yield

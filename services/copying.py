@@ -1,6 +1,7 @@
 """What training measures, into PostgreSQL and out of it by binary COPY."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import fields
 from typing import Any
 
@@ -67,9 +68,15 @@ _LOSS = np.dtype([("fields", ">i2"), ("length", ">i4"), ("loss", ">i8")])
 
 def copy_rows(connection: Connection, job_key: int, rows: Rows) -> None:
     """Write the rows within the connection's transaction."""
+    with copying_rows(connection, job_key, rows):
+        pass
+
+
+def copying_rows(connection: Connection, job_key: int, rows: Rows) -> AbstractContextManager[None]:
+    """Send the rows; the block, which must not use the connection, runs while they are written."""
     values = {"job_key": job_key} | {name: rows[name] for name in _ROWS.columns[1:]}
     missing = {"grad_norm": ~np.asarray(rows["has_grad_norm"], dtype=bool)}
-    _ROWS.copy(connection, len(rows), values, missing)
+    return _ROWS.copying(connection, len(rows), values, missing)
 
 
 def copy_layer_readings(

@@ -1,16 +1,21 @@
 """The fence: the one UPDATE by which an attempt proves that the job is still its own.
 
-It is written out, for every flush of every job runs it: to build it anew by expressions takes three
-times as long as the database takes to execute it.
+What happened goes with it, in the same statement: events, whose numbers it draws, and the epochs
+that some of them are of. It is written out, for every flush of every job runs it: to build it anew
+by expressions takes three times as long as the database takes to execute it, and each statement
+more is a way to the database and back.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import ARRAY, Connection, bindparam, text
 from sqlalchemy import types as sql_types
 
 from models.domain.lifecycle import Wish
 from models.rows import Rows
+from services.jsonb import storable, write_json
+from services.lifecycle import Happening
 from services.pages import Page
 
 
@@ -26,24 +31,55 @@ class Crossed(NamedTuple):
 
 
 _CROSS = text("""
-    UPDATE progress SET
-        lease_until = clock_timestamp() + make_interval(secs => :lease_seconds),
-        last_event = last_event + :events,
-        last_line = last_line + :lines,
-        flushes = flushes + 1,
-        running_seconds = :running_seconds,
-        phase = coalesce(:phase, phase),
-        epoch = coalesce(:epoch, epoch),
-        batch = coalesce(:batch, batch),
-        iterations_per_second = coalesce(:iterations_per_second, iterations_per_second),
-        iteration = iteration + :rows,
-        rows = rows + :rows,
-        latest_loss = CASE WHEN :rows > 0 THEN :loss ELSE latest_loss END,
-        latest_lr = CASE WHEN :rows > 0 THEN :lr ELSE latest_lr END,
-        latest_at = CASE WHEN :rows > 0 THEN clock_timestamp() ELSE latest_at END
-    WHERE job_key = :job_key AND attempt = :attempt AND iteration = coalesce(:after, iteration)
-    RETURNING wanted, coalesce(extract(epoch FROM clock_timestamp() - wanted_at), 0), iteration,
-        last_event, last_line, flushes
+    WITH crossed AS (
+        UPDATE progress SET
+            lease_until = clock_timestamp() + make_interval(secs => :lease_seconds),
+            last_event = last_event + :events,
+            last_line = last_line + :lines,
+            flushes = flushes + 1,
+            running_seconds = :running_seconds,
+            phase = coalesce(:phase, phase),
+            epoch = coalesce(:epoch, epoch),
+            batch = coalesce(:batch, batch),
+            iterations_per_second = coalesce(:iterations_per_second, iterations_per_second),
+            iteration = iteration + :rows,
+            rows = rows + :rows,
+            latest_loss = CASE WHEN :rows > 0 THEN :loss ELSE latest_loss END,
+            latest_lr = CASE WHEN :rows > 0 THEN :lr ELSE latest_lr END,
+            latest_at = CASE WHEN :rows > 0 THEN clock_timestamp() ELSE latest_at END
+        WHERE job_key = :job_key AND attempt = :attempt AND iteration = coalesce(:after, iteration)
+        RETURNING wanted, coalesce(extract(epoch FROM clock_timestamp() - wanted_at), 0) AS ago,
+            iteration, last_event, last_line, flushes
+    ),
+    told AS (
+        SELECT kind, tried, CAST(said AS jsonb) AS data, place
+        FROM unnest(:kinds, :attempts, :data) WITH ORDINALITY AS told (kind, tried, said, place)
+    ),
+    ended AS (
+        INSERT INTO epochs
+        SELECT epoch.* FROM crossed, told, jsonb_populate_record(
+            NULL::epochs, told.data || jsonb_build_object('job_key', :job_key)
+        ) AS epoch
+        WHERE told.kind = 'epoch'
+    ),
+    summed AS (
+        UPDATE summaries SET (
+            final_loss, best_loss, train_loss, train_accuracy, val_loss, val_accuracy,
+            test_loss, test_accuracy, best_metric, best_value, best_epoch, best_iteration
+        ) = (
+            SELECT
+                final_loss, best_loss, train_loss, train_accuracy, val_loss, val_accuracy,
+                test_loss, test_accuracy, best_metric, best_value, best_epoch, best_iteration
+            FROM jsonb_populate_record(summaries, CAST(:summary AS jsonb))
+        )
+        FROM crossed WHERE summaries.job_key = :job_key AND :summary IS NOT NULL
+    ),
+    noted AS (
+        INSERT INTO events (job_key, id, type, attempt, data)
+        SELECT :job_key, crossed.last_event - :events + place, kind, tried, data
+        FROM crossed, told ORDER BY place
+    )
+    SELECT wanted, ago, iteration, last_event, last_line, flushes FROM crossed
 """).bindparams(
     bindparam("lease_seconds", type_=sql_types.Double),
     bindparam("events", type_=sql_types.BigInteger),
@@ -59,6 +95,10 @@ _CROSS = text("""
     bindparam("job_key", type_=sql_types.BigInteger),
     bindparam("attempt", type_=sql_types.Integer),
     bindparam("after", type_=sql_types.BigInteger),
+    bindparam("summary", type_=sql_types.Text),
+    bindparam("kinds", type_=ARRAY(sql_types.Text)),
+    bindparam("attempts", type_=ARRAY(sql_types.Integer)),
+    bindparam("data", type_=ARRAY(sql_types.Text)),
 )
 
 
@@ -69,9 +109,10 @@ def cross_fence(
     page: Page,
     *,
     lease_seconds: float,
-    events: int,
+    happenings: Sequence[Happening],
 ) -> Crossed | None:
-    """Renew the lease and move the progress on; None, and nothing is changed, where it is refused.
+    """Renew the lease, move the progress on and write what happened; None, and nothing is changed,
+    where it is refused.
 
     It is where the attempt does not own the job, or the page's rows do not go on where the book
     ends.
@@ -82,7 +123,8 @@ def cross_fence(
         attempt: who writes.
         page: what is written.
         lease_seconds: from now.
-        events: how many the page amounts to.
+        happenings: the events that the page amounts to; one of the type `epoch` is booked as
+            an epoch too.
 
     """
     found = connection.execute(
@@ -91,7 +133,11 @@ def cross_fence(
             "job_key": job_key,
             "attempt": attempt,
             "lease_seconds": lease_seconds,
-            "events": events,
+            "events": len(happenings),
+            "summary": write_json(storable(page.summary)) if page.summary else None,
+            "kinds": [each.type for each in happenings],
+            "attempts": [each.attempt for each in happenings],
+            "data": [write_json(storable(each.data)) for each in happenings],
             "lines": len(page.logs),
             "running_seconds": page.running_seconds,
             "phase": page.phase,

@@ -16,16 +16,16 @@ from foundation.faults import Moment, reach
 from models.domain.errors import FenceLost
 from models.domain.lifecycle import Wish
 from models.rows import Rows
-from models.tables import artifacts, attempts, checkpoints, epochs, logs, progress, summaries
+from models.tables import artifacts, attempts, checkpoints, logs, progress
 from services.claims import database_session
-from services.copying import copy_layer_readings, copy_rows
+from services.copying import copy_layer_readings
 from services.fence import cross_fence
 from services.layer_curves import write_layer_rollups
-from services.lifecycle import Happening, write_events
+from services.lifecycle import Happening
 from services.metric_series import write_metrics
 from services.pages import Page, Record
 from services.rewinding import resume_at
-from services.rollups import Tails, write_rollups
+from services.rollups import Tails, write_rows
 
 
 class RowsBroken(RuntimeError):
@@ -89,7 +89,6 @@ def flush(connection: Connection, owner: Owner, page: Page) -> Answer:
     if page.resumed is not None:
         owner.tails.forget()
         superseded = resume_at(connection, owner.job_key, owner.attempt, page.resumed)
-    happenings = happenings_of(page, owner.attempt)
     job_key = owner.job_key
     crossed = cross_fence(
         connection,
@@ -97,7 +96,7 @@ def flush(connection: Connection, owner: Owner, page: Page) -> Answer:
         owner.attempt,
         page,
         lease_seconds=owner.lease_seconds,
-        events=len(happenings),
+        happenings=happenings_of(page, owner.attempt),
     )
     if crossed is None:
         raise _refused(connection, owner, page.rows)
@@ -106,8 +105,7 @@ def flush(connection: Connection, owner: Owner, page: Page) -> Answer:
         _update_attempt(connection, owner, page)
     if page.rows is not None:
         reach(Moment.BEFORE_COPY)
-        copy_rows(connection, job_key, page.rows)
-        write_rollups(connection, job_key, page.rows, owner.tails)
+        write_rows(connection, job_key, page.rows, owner.tails)
         reach(Moment.AFTER_COPY)
     copy_layer_readings(
         connection, job_key, [(each.iteration, each.readings) for each in page.layers]
@@ -115,11 +113,8 @@ def flush(connection: Connection, owner: Owner, page: Page) -> Answer:
     measured = [each.iteration for each in page.layers]
     write_layer_rollups(connection, job_key, page.layers_every, measured)
     write_metrics(connection, job_key, crossed.iteration, page.metrics)
-    _write_epochs(connection, job_key, page)
-    _update_summary(connection, job_key, page)
     superseded += _write_files(connection, owner, page)
     _write_logs(connection, owner, page, first=crossed.last_line - len(page.logs) + 1)
-    write_events(connection, job_key, happenings, first=crossed.last_event - len(happenings) + 1)
     return Answer(
         wanted=crossed.wanted,
         wanted_seconds=crossed.wanted_seconds,
@@ -181,8 +176,6 @@ def write_artifacts(
 _CHECKPOINT_EVENT = ("iteration", "bytes", "sha256")
 _CHECKPOINT = ("iteration", "uri", "bytes", "sha256")
 _ARTIFACT = ("name", "kind", "uri", "bytes", "sha256")
-_EPOCH = frozenset(epochs.c.keys()) - {"job_key"}
-_SUMMARY = frozenset(summaries.c.keys()) - {"job_key"}
 
 
 def _check_unbroken(job_key: int, iterations: Rows) -> None:
@@ -219,23 +212,6 @@ def _update_attempt(connection: Connection, owner: Owner, page: Page) -> None:
         .where(attempts.c.job_key == owner.job_key, attempts.c.number == owner.attempt)
         .values(**values)
     )
-
-
-def _write_epochs(connection: Connection, job_key: int, page: Page) -> None:
-    if page.epochs:
-        connection.execute(
-            insert(epochs),
-            [
-                {"job_key": job_key, **{name: epoch.get(name) for name in _EPOCH}}
-                for epoch in page.epochs
-            ],
-        )
-
-
-def _update_summary(connection: Connection, job_key: int, page: Page) -> None:
-    values = {name: value for name, value in page.summary.items() if name in _SUMMARY}
-    if values:
-        connection.execute(update(summaries).where(summaries.c.job_key == job_key).values(**values))
 
 
 def _write_files(connection: Connection, owner: Owner, page: Page) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ from models.rows import Rows
 from models.tables import iterations, rollups
 from services.aggregates import NOWHERE, Aggregates, Bools, chained, joined, of_rows
 from services.copy_format import CopyFormat
+from services.copying import copying_rows
 from services.packed import Span, nulls_of, read_columns
 
 BASE = 16
@@ -87,14 +88,19 @@ class Tails:
         self.at = None
 
 
-def write_rollups(connection: Connection, job_key: int, rows: Rows, tails: Tails) -> None:
-    """Write what these rows, which stand in the book by now, have completed."""
+def write_rows(connection: Connection, job_key: int, rows: Rows, tails: Tails) -> None:
+    """Write rows that go on where the book ends, and the rollups that they complete.
+
+    While the database writes the rows, the rollups are made.
+    """
     before = int(rows["iteration"][0]) - 1
     if tails.at != before:
         _load(connection, job_key, before, tails)
-    levels = _advance(tails, Run(before, _of(rows)))
-    if levels:
-        _copy(connection, job_key, levels)
+    with copying_rows(connection, job_key, rows):
+        levels = _advance(tails, Run(before, _of(rows)))
+        written = _written(job_key, levels) if levels else None
+    if written is not None:
+        _ROLLUPS.copy(connection, *written)
 
 
 def _advance(tails: Tails, rows: Run) -> list[tuple[int, Run]]:
@@ -224,7 +230,10 @@ def _run(rows: Sequence[Row[Any]]) -> Run:
     )
 
 
-def _copy(connection: Connection, job_key: int, levels: Sequence[tuple[int, Run]]) -> None:
+def _written(
+    job_key: int, levels: Sequence[tuple[int, Run]]
+) -> tuple[int, dict[str, NDArray[Any] | int], dict[str, Bools]]:
+    """How many buckets, their columns, and where those are NULL."""
     parts = chained([run.parts for _, run in levels])
     values: dict[str, NDArray[Any] | int] = {
         "job_key": job_key,
@@ -242,4 +251,4 @@ def _copy(connection: Connection, job_key: int, levels: Sequence[tuple[int, Run]
         for part in ("non_finite", "min", "max", "sum"):
             values[f"{name}_{part}"] = getattr(one, part)
         nulls |= {f"{name}_min": one.without_finite, f"{name}_max": one.without_finite}
-    _ROLLUPS.copy(connection, parts.buckets, values, nulls)
+    return parts.buckets, values, nulls

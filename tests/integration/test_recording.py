@@ -13,7 +13,16 @@ from sqlalchemy import Engine, func, select, text, update
 
 from models.domain.errors import FenceLost
 from models.domain.lifecycle import Phase, Wish
-from models.tables import artifacts, attempts, checkpoints, epochs, iterations, layer_readings, logs
+from models.tables import (
+    artifacts,
+    attempts,
+    checkpoints,
+    epochs,
+    iterations,
+    layer_readings,
+    logs,
+    summaries,
+)
 from models.tables import progress as progress_table
 from services.copying import copy_rows
 from services.database import transaction
@@ -126,6 +135,36 @@ def test_a_page_holds_epochs_layers_files_logs_and_events(engine: Engine, owner:
     assert [(each.id, each.type) for each in happened[2:]] == [(3, "epoch"), (4, "warning")]
     assert happened[2].data["test_loss"] == "NaN"
     assert happened[3].data == {"message": "mind", "data": {"x": "NaN"}}
+
+
+@hypothesis_settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+# JSON knows one zero: 0.0 is added.
+@given(number=st.floats().map(lambda each: each + 0.0), count=st.integers(0, 2**31 - 1))
+def test_every_number_of_epochs_and_summaries_arrives(
+    engine: Engine, owner: Owner, number: float, count: int
+) -> None:
+    """They travel as JSON, which knows neither NaN nor infinity."""
+    kinds = {float: number, int: count, str: "val_loss"}
+    epoch, summary = (
+        {each.name: kinds[each.type.python_type] for each in table.c if each.name != "job_key"}
+        for table in (epochs, summaries)
+    )
+    mine = epochs.c.job_key == owner.job_key
+    with transaction(engine) as connection:
+        connection.execute(epochs.delete().where(mine))
+        flush(connection, owner, Page(epochs=[epoch], summary=summary))
+        flush(connection, owner, Page(summary={"best_epoch": 3, "val_loss": None}))
+        booked = connection.execute(select(epochs).where(mine)).one()
+        summed = connection.execute(
+            select(summaries).where(summaries.c.job_key == owner.job_key)
+        ).one()
+    # By their words: NaN is not equal to itself.
+    expected = {"job_key": owner.job_key, **epoch}
+    assert str(booked._asdict()) == str(expected)
+    expected = {"job_key": owner.job_key, **summary, "best_epoch": 3, "val_loss": None}
+    assert str(summed._asdict()) == str(expected)
 
 
 def test_an_artifact_written_again_takes_the_place_of_the_first(
