@@ -1,8 +1,9 @@
 """Iterations' scalars, kept on the device until a whole run of them is copied out.
 
-What the host knows (numbers, learning rate) is written into host rows at once; what only the
-device knows (loss, gradient norm, right answers, a skipped update) into a preallocated tensor,
-by copies on the device's own queue. Only `take`, a few times a second, waits for the device.
+What the host knows (numbers, learning rate) is written into host rows at once. What only the device
+knows (loss, gradient norm, right answers, a skipped update) stays where it is, a reference a
+number, and is put together by one operation a column. Only `take`, a few times a second, does
+that and waits for the device.
 """
 
 import time
@@ -15,9 +16,6 @@ import torch
 from torch import Tensor
 
 from models.rows import ROW_DTYPE, Rows
-
-LOSS, CORRECT, GRAD_NORM, SKIPPED = range(4)
-_COLUMNS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +83,27 @@ def _timer() -> torch.cuda.Event:
     return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
 
 
+class _Column:
+    """Numbers of some slots, on the device; the other slots have 0."""
+
+    def __init__(self) -> None:
+        self._slots: list[int] = []
+        self._numbers: list[Tensor] = []
+
+    def write(self, slot: int, number: Tensor) -> None:
+        self._slots.append(slot)
+        self._numbers.append(number)
+
+    def take(self, count: int) -> npt.NDArray[np.float64]:
+        """Copy out what slots 0…count - 1 have, waiting for the device."""
+        values = np.zeros(count)
+        if self._numbers:
+            values[self._slots] = torch.stack(self._numbers).double().cpu().numpy()
+        self._slots.clear()
+        self._numbers.clear()
+        return values
+
+
 class ScalarBuffer:
     """Room for `capacity` iterations; the caller takes them out before there are more."""
 
@@ -92,7 +111,8 @@ class ScalarBuffer:
         self.capacity, self.device = capacity, device
         on_gpu = device.type == "cuda"
         self.clock: Clock = DeviceClock(capacity) if on_gpu else HostClock(capacity)
-        self._values = torch.zeros(capacity, _COLUMNS, dtype=torch.float64, device=device)
+        self._loss, self._correct = _Column(), _Column()
+        self._grad_norm, self._skipped = _Column(), _Column()
         self._rows = np.zeros(capacity, dtype=ROW_DTYPE)
         self._filled = 0
 
@@ -108,18 +128,26 @@ class ScalarBuffer:
         grad_norm: Tensor | None,
         skipped: Tensor | None,
     ) -> None:
-        """Keep one iteration. `row`: iteration, epoch, batch, samples, lr."""
+        """Keep one iteration.
+
+        Args:
+            row: iteration, epoch, batch, samples, lr.
+            loss: a number on the device, as the others; nobody changes it afterwards.
+            correct: how many right answers.
+            grad_norm: where it was due.
+            skipped: not 0 where the update was.
+
+        """
         slot = self._filled
         iteration, epoch, batch, samples, lr = row
         has_norm = grad_norm is not None
         self._rows[slot] = (iteration, epoch, batch, samples, 0.0, lr, 0.0, has_norm, 0.0)
-        values = self._values[slot]
-        values[LOSS] = loss
-        values[CORRECT] = correct
+        self._loss.write(slot, loss)
+        self._correct.write(slot, correct)
         if grad_norm is not None:
-            values[GRAD_NORM] = grad_norm
+            self._grad_norm.write(slot, grad_norm)
         if skipped is not None:
-            values[SKIPPED] = skipped
+            self._skipped.write(slot, skipped)
         self.clock.mark(slot)
         self._filled += 1
 
@@ -128,15 +156,13 @@ class ScalarBuffer:
         count = self._filled
         if count == 0:
             return None
-        values = self._values[:count].cpu().numpy().copy()
         rows = self._rows[:count].copy()
-        rows["loss"] = values[:, LOSS]
-        rows["grad_norm"] = values[:, GRAD_NORM]
+        rows["loss"] = self._loss.take(count)
+        rows["grad_norm"] = self._grad_norm.take(count)
         rows["seconds"] = self.clock.seconds(count)
         _make_nans_alike(rows)
-        self._values.zero_()
         self._filled = 0
-        return Drained(rows, values[:, CORRECT], values[:, SKIPPED])
+        return Drained(rows, self._correct.take(count), self._skipped.take(count))
 
 
 def _make_nans_alike(rows: Rows) -> None:

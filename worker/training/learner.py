@@ -82,8 +82,10 @@ class Learner:
 
     def _clip(self, *, norm_due: bool) -> Tensor | None:
         """Clip the gradients as asked; return their L2 norm from before, where it is due."""
-        parameters = list(self.network.parameters())
         clip = self.grad_clip or {}
+        if not clip and not norm_due:
+            return None
+        parameters = list(self.network.parameters())
         if clip.get("max_norm") is not None:
             norm = clip_grad_norm_(parameters, clip["max_norm"])
             return norm if norm_due else None
