@@ -106,7 +106,7 @@ class Client:
         return cast("Job", self._send("GET", _path(job_id), timeout_seconds=timeout_seconds))
 
     def jobs(self, *, limit: int, **parameters: Any) -> Iterator[Job]:  # noqa: ANN401 - query values
-        """Newest first, at most `limit`; `parameters` are those of `GET /v1/jobs`."""
+        """At most `limit`; `parameters` are those of `GET /v1/jobs`, which orders newest first."""
         cursor: str | None = None
         left = limit
         while left > 0:

@@ -92,13 +92,24 @@ def ls(
     tag: Annotated[
         str | None, typer.Option(metavar="KEY:VALUE", help="Only with this tag.")
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", help="At most so many.", min=1)] = 20,
     *,
+    filter_: Annotated[
+        str | None,
+        typer.Option(
+            "--filter", metavar="TEXT", help='Only such: "summary.best_loss < 0.5" (docs/api.md).'
+        ),
+    ] = None,
+    order_by: Annotated[
+        str | None,
+        typer.Option(metavar="FIELDS", help="summary.best_loss,-created_at; - for downwards."),
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", help="At most so many.", min=1)] = 20,
     json: Json = False,
 ) -> None:
-    """List jobs, newest first."""
+    """List jobs, newest first unless `--order-by` says otherwise."""
+    wanted = {"project": project, "state": state, "tag": tag, "filter": filter_}
     with connect() as client:
-        jobs = list(client.jobs(limit=limit, project=project, state=state, tag=tag))
+        jobs = list(client.jobs(limit=limit, order_by=order_by, **wanted))
     if json:
         show_json(jobs)
         return

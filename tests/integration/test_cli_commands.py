@@ -116,6 +116,9 @@ def test_a_job_is_submitted_listed_and_shown(gradbook: Command, tmp_path: Path) 
     assert re.search(r"^state +queued", shown, re.MULTILINE)
     assert waiting["detail"] in shown
     assert _done(gradbook("ls", "--state", "running")).splitlines() == ["\t".join(titles)]
+    found = _done(gradbook("ls", "--filter", "spec.epochs > 0", "--order-by", "-name,loss"))
+    assert len(found.splitlines()) == 2
+    assert "at character 6: " in _refused(gradbook("ls", "--filter", "loss ~ 1"))
 
 
 @on_newest_postgres
