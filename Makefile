@@ -54,7 +54,7 @@ fmt: .venv/.dev ## write what ruff can mend
 	@.venv/bin/ruff format .
 
 bench: .venv/.dev ## run every benchmark
-	@for bench in benchmarks/bench_*.py; do \
+	@for bench in benchmarks/bench_*.py benchmarks/simulate_fleet.py; do \
 		.venv/bin/python -m "benchmarks.$$(basename "$$bench" .py)" || failed=1; done; exit $${failed:-0}
 
 chaos: .venv/.dev ## hurt a real stack round after round, and hold its book against the promise
