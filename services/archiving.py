@@ -1,37 +1,39 @@
-"""Archiving: rows of iterations of finished jobs go to a file, and are read from there.
+"""Archiving: rows of finished jobs go to files, one a table, and are read from there.
 
-A wish is a row of `archives`; some worker fulfils it. First the file is made, of rows that nobody
-changes any more, and checked. Then one short transaction, under the job's row lock, books it and
-sets `archived_at`: from its commit on readers take the file. Only then the rows are removed, some
+A wish is a row of `archives`; some worker fulfils it. First the files are made, of rows that nobody
+changes any more, and checked. Then one short transaction, under the job's row lock, books them and
+sets `archived_at`: from its commit on readers take the files. Only then the rows are removed, some
 at a time, behind a mark that tells how far they are. A worker may die anywhere: before the
-booking another one makes the file anew, after it another one goes on at the mark.
+booking another one makes the files anew, after it another one goes on at the mark.
 
 A retry takes a wish back that is not fulfilled yet, a deletion takes everything; both lock the job
 first, so one of them and the booking wins.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Connection, delete, func, literal, select, update
+from sqlalchemy import ColumnClause, Connection, delete, func, literal_column, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from models.domain.artifacts import ARCHIVE
+from models.domain.artifacts import ARCHIVE_KIND
 from models.domain.lifecycle import FINISHED
-from models.tables import archives, artifacts, iterations, jobs, progress
+from models.tables import archives, artifacts, jobs, metrics, progress
+from services.archived_tables import ARCHIVED, ArchivedTable
 from services.lifecycle import Happening, add_events, lock_job
 from services.recording import write_artifacts
+from services.remains import walk_along_the_index
 
 MOST_AT_ONCE = 10
 MOST_BY_AGE = 1_000
 BATCH_ROWS = 10_000
-"""Removed in one transaction: a deletion of the same job waits for its end."""
+"""Removed of each table in one transaction: a deletion of the same job waits for its end."""
 
 
 class Wish(NamedTuple):
-    """A finished job whose rows are to go to a file."""
+    """A finished job whose rows are to go to files."""
 
     job_key: int
     job_id: UUID
@@ -42,11 +44,11 @@ class Wish(NamedTuple):
 
 
 class Emptied(NamedTuple):
-    """An archived job whose rows are removed, and the file that has them."""
+    """An archived job whose rows are removed, and the files that have them."""
 
     job_key: int
     job_id: UUID
-    uri: str
+    uris: Sequence[str]
 
 
 def want(connection: Connection, job_key: int) -> None:
@@ -117,26 +119,28 @@ def find_wishes(connection: Connection, without: Collection[int] = ()) -> list[W
     return [Wish(*row) for row in found]
 
 
-def book_archive(connection: Connection, wish: Wish, file: Mapping[str, Any]) -> bool:
-    """Book the file (uri, bytes, sha256, kind): from the commit on, rows are read from it.
+def book_archive(connection: Connection, wish: Wish, files: Sequence[Mapping[str, Any]]) -> bool:
+    """Book the files (name, uri, bytes, sha256): from the commit on, rows are read from them.
 
     Returns:
-        Whether the book names this very file, be it since an earlier call whose answer was lost.
+        Whether the book names these very files, be it since an earlier call whose answer was lost.
         False, and nothing written: the wish was taken back, or fulfilled by somebody else.
 
     """
     if not _stands(connection, wish):
-        mine = select(artifacts.c.name).where(
-            artifacts.c.job_key == wish.job_key, artifacts.c.uri == file["uri"]
+        mine = select(func.count()).where(
+            artifacts.c.job_key == wish.job_key,
+            artifacts.c.uri.in_([file["uri"] for file in files]),
         )
-        return connection.scalar(mine) is not None
+        return connection.scalar(mine) == len(files)
     row = connection.execute(
         update(jobs)
         .where(jobs.c.key == wish.job_key)
         .values(archived_at=func.clock_timestamp())
         .returning(jobs.c.archived_at, jobs.c.attempts_made)
     ).one()
-    write_artifacts(connection, wish.job_key, row.attempts_made, [{**file, "name": ARCHIVE}])
+    made = [{**file, "kind": ARCHIVE_KIND} for file in files]
+    write_artifacts(connection, wish.job_key, row.attempts_made, made)
     data = {"field": "book.archived_at", "from": None, "to": row.archived_at.isoformat()}
     add_events(connection, wish.job_key, [Happening("edited", None, data)])
     return True
@@ -154,7 +158,10 @@ def refuse(connection: Connection, wish: Wish, reason: str) -> None:
 
 
 def remove_rows(connection: Connection, most: int = BATCH_ROWS) -> bool:
-    """Remove some rows of an archived job from the table, unless somebody else is at it.
+    """Remove some rows of an archived job from the tables, unless somebody else is at it.
+
+    Of each table whose rows are in a booked file at most so many: one that has more for these
+    iterations is come back to. Rows of a table without a file stay.
 
     Returns:
         Whether there was something to do: then call it again, in a transaction of its own.
@@ -177,22 +184,50 @@ def remove_rows(connection: Connection, most: int = BATCH_ROWS) -> bool:
     if due is None:
         return False
     last = due.removed_to + most
-    rows = iterations.c
-    connection.execute(
-        delete(iterations).where(
-            rows.job_key == due.job_key, rows.iteration.between(due.removed_to + 1, last)
+    walk_along_the_index(connection)
+    removed = [
+        _remove(connection, table, due.job_key, (due.removed_to + 1, last), most)
+        for table in _filed(connection, due.job_key)
+    ]
+    # Of iterations there are not more than so many: rows 1, 2, 3 … each once.
+    if all(count < most for count in removed[1:]):
+        connection.execute(
+            update(archives).where(archives.c.job_key == due.job_key).values(removed_to=last)
         )
-    )
-    connection.execute(
-        update(archives).where(archives.c.job_key == due.job_key).values(removed_to=last)
-    )
     return True
 
 
+def _filed(connection: Connection, job_key: int) -> list[ArchivedTable]:
+    booked = select(artifacts.c.name).where(
+        artifacts.c.job_key == job_key, artifacts.c.kind == ARCHIVE_KIND
+    )
+    names = set(connection.execute(booked).scalars())
+    return [table for table in ARCHIVED if table.file_name in names]
+
+
+def _remove(
+    connection: Connection,
+    archived: ArchivedTable,
+    job_key: int,
+    iterations: tuple[int, int],
+    most: int,
+) -> int:
+    """Remove rows of these iterations from a table; returns of how many rows."""
+    place: ColumnClause[object] = literal_column("ctid")
+    rows = archived.table.c
+    some = select(place).where(rows.job_key == job_key, rows.iteration.between(*iterations))
+    if "metric" in rows:
+        # Each by its number: the key has it in front of the iteration.
+        numbers = select(metrics.c.number).where(metrics.c.job_key == job_key)
+        some = some.where(rows.metric.in_(connection.execute(numbers).scalars().all()))
+    places = func.array(some.limit(most).scalar_subquery())
+    return connection.execute(delete(archived.table).where(place == func.any(places))).rowcount
+
+
 def find_emptied(connection: Connection) -> list[Emptied]:
-    """List archived jobs whose rows are removed, and of whose files all but one may go."""
+    """List archived jobs whose rows are removed, and of whose files all but these may go."""
     found = connection.execute(
-        select(jobs.c.key, jobs.c.id, artifacts.c.uri)
+        select(jobs.c.key, jobs.c.id, func.array_agg(artifacts.c.uri))
         .join(archives, archives.c.job_key == jobs.c.key)
         .join(progress, progress.c.job_key == jobs.c.key)
         .join(artifacts, artifacts.c.job_key == jobs.c.key)
@@ -201,8 +236,9 @@ def find_emptied(connection: Connection) -> list[Emptied]:
             archives.c.refused.is_(None),
             jobs.c.archived_at.is_not(None),
             archives.c.removed_to >= progress.c.iteration,
-            artifacts.c.name == literal(ARCHIVE),
+            artifacts.c.kind == ARCHIVE_KIND,
         )
+        .group_by(jobs.c.key, archives.c.wanted_at)
         .order_by(archives.c.wanted_at)
         .limit(MOST_AT_ONCE)
     )

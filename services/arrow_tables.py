@@ -5,10 +5,11 @@ every float is the same 64 bits on both sides.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from sqlalchemy import BigInteger, Integer, SmallInteger
+from sqlalchemy import BigInteger, Column, Integer, SmallInteger
 from sqlalchemy.dialects.postgresql import DOUBLE_PRECISION
 
 from models.tables import iterations, metric_values
@@ -32,6 +33,11 @@ def schema_of(names: Iterable[str]) -> pa.Schema:
     return pa.schema([_field(name) for name in names])
 
 
+def schema_of_columns(columns: Iterable[Column[Any]]) -> pa.Schema:
+    """Describe columns of a table that holds numbers, in this order."""
+    return pa.schema([_number_field(column) for column in columns])
+
+
 def record_batch(lines: Mapping[str, Series | Sequence[str]], schema: pa.Schema) -> pa.RecordBatch:
     """Take up columns, without a copy where nothing can be missing; in the schema's order."""
     arrays = [_array(lines[field.name], field.type) for field in schema]
@@ -50,8 +56,11 @@ def columns_of(batch: pa.RecordBatch) -> Columns:
 def _field(name: str) -> pa.Field:
     if name in {JOB, METRIC}:
         return pa.field(name, pa.string(), nullable=False)
-    column = metric_values.c.value if name == "value" else iterations.c[name]
-    return pa.field(name, _TYPES[type(column.type)], nullable=bool(column.nullable))
+    return _number_field(metric_values.c.value if name == "value" else iterations.c[name])
+
+
+def _number_field(column: Column[Any]) -> pa.Field:
+    return pa.field(column.name, _TYPES[type(column.type)], nullable=bool(column.nullable))
 
 
 def _array(column: Series | Sequence[str], kind: pa.DataType) -> pa.Array:

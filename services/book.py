@@ -20,7 +20,7 @@ class Book:
         rows: how many rows of iterations there are; `iteration` where none is missing.
         rewinds: how often rows were taken back.
         batches_per_epoch: as the plan says.
-        archived: the rows of iterations lie in a file.
+        archived: the rows lie in files.
 
     """
 

@@ -1,5 +1,6 @@
 """Curves: a series of any length as a bounded number of points, extremes kept."""
 
+import contextlib
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,11 +15,13 @@ from models.domain.errors import Breach, JobMissing, QueryInvalid
 from models.tables import jobs, progress
 from services.aggregates import Aggregates, grouped
 from services.archive import ArchiveFile, Archives
+from services.archived_tables import LAYERS, METRICS, ArchivedTable
 from services.curve_cover import CurveSpan, cover, level_for
 from services.curve_parts import Parts, Wanted, read_parts, read_points
 from services.epoch_curves import read_epoch_parts
 from services.layer_curves import read_layer_parts
 from services.metric_curves import read_metric_parts
+from services.readings_file import ReadingsFile
 from services.rollups import SPARSE, width_of
 from services.series import EpochSeries, IterationSeries, LayerSeries, MetricSeries, parse_series
 
@@ -124,9 +127,16 @@ def read_curves(
         case EpochSeries():
             drawn = [read_epoch_parts(connection, series, span) for span in spans]
         case LayerSeries():
-            drawn = [read_layer_parts(connection, series, span) for span in spans]
+            with ExitStack() as closing:
+                readings = _readings_of(connection, LAYERS, books, archives, closing)
+                drawn = [
+                    read_layer_parts(connection, series, span, readings.get(span.job_key))
+                    for span in spans
+                ]
         case MetricSeries():
-            drawn = read_metric_parts(connection, series, spans)
+            with ExitStack() as closing:
+                readings = _readings_of(connection, METRICS, books, archives, closing)
+                drawn = read_metric_parts(connection, series, spans, readings)
     return [
         Curve(book.id, query.series, span.first, span.last, bucket, _points(parts, bucket))
         for book, span, (bucket, parts) in zip(books, spans, drawn, strict=True)
@@ -158,7 +168,25 @@ def _archive_of(
 ) -> ArchiveFile | None:
     if book.archived_at is None:
         return None
-    return closing.enter_context(archives.open(connection, book.key, book.id))
+    return closing.enter_context(contextlib.closing(archives.open(connection, book.key, book.id)))
+
+
+def _readings_of(
+    connection: Connection,
+    table: ArchivedTable,
+    books: Sequence[Row[Any]],
+    archives: Archives,
+    closing: ExitStack,
+) -> dict[int, ReadingsFile]:
+    """Open the files of those jobs whose rows of the table are in one; by the job's key."""
+    files = {}
+    for book in books:
+        if book.archived_at is None:
+            continue
+        file = archives.open_readings(connection, table, book.key, book.id)
+        if file is not None:
+            files[book.key] = closing.enter_context(contextlib.closing(file))
+    return files
 
 
 def _span(book: Row[Any], query: CurveQuery) -> CurveSpan:

@@ -23,13 +23,15 @@ from services.curve_parts import (
     read_series_rollups,
 )
 from services.layers import shares_of
-from services.packed import Span, nulls_of, read_columns
+from services.packed import Columns, Series, Span, nulls_of, read_columns
+from services.readings_file import ReadingsFile
 from services.rollups import BASE, FACTOR, TOP_LEVEL, Run, beyond, completed, width_of
 from services.series import FIRST_METRIC, LAYER_NORMS, LayerSeries, layer_number, unknown_series
 
 _SHARE = "error_share"
 _STORED_NORMS = tuple(name for name in LAYER_NORMS if name != _SHARE)
 _ERROR = "error_norm"
+_OF_SHARES = ("iteration", "position", _ERROR)
 _OF_EVERY_LAYER = (_ERROR, _SHARE)
 _POINT = (("iteration", ">i8"), ("value", ">f8"))
 _READINGS = sql.SQL("""
@@ -89,9 +91,9 @@ def rewind_layer_rollups(connection: Connection, job_key: int, to_iteration: int
 
 
 def read_layer_parts(
-    connection: Connection, series: LayerSeries, span: CurveSpan
+    connection: Connection, series: LayerSeries, span: CurveSpan, archive: ReadingsFile | None
 ) -> tuple[int, Parts]:
-    """Read a layer's norm.
+    """Read a layer's norm; the readings are in the archive, if there is one.
 
     Returns:
         How many iterations a point stands for (1: a reading), and what it is joined of.
@@ -109,7 +111,10 @@ def read_layer_parts(
         return 1, in_order([])
 
     def readings(first: int, last: int) -> Parts:
-        return _readings(connection, Span(span.job_key, first, last), position, series.norm)
+        asked = Span(span.job_key, first, last)
+        if archive is not None:
+            return _archived(archive, asked, position, series.norm)
+        return _readings(connection, asked, position, series.norm)
 
     # The first iteration is measured whatever the rhythm.
     beside = int(span.first == 1 and every > 1)
@@ -131,12 +136,7 @@ def read_layer_parts(
 
 def _readings(connection: Connection, span: Span, position: int, norm: str) -> Parts:
     if norm == _SHARE:
-        found = read_columns(connection, layer_readings, ("iteration", "position", _ERROR), span)
-        shares = shares_of(found)
-        mine = found["position"].values == position
-        if shares.nulls is not None:
-            mine &= ~shares.nulls
-        return points_of(found["iteration"].values[mine], shares.values[mine])
+        return _shares(read_columns(connection, layer_readings, _OF_SHARES, span), position)
     statement = _READINGS.format(arrays=packed_fields(_POINT), norm=sql.Identifier(norm))
     parameters = {
         "job": span.job_key,
@@ -146,6 +146,22 @@ def _readings(connection: Connection, span: Span, position: int, norm: str) -> P
     }
     found_points = read_arrays(connection, statement, _POINT, parameters)
     return points_of(found_points["iteration"], found_points["value"])
+
+
+def _archived(archive: ReadingsFile, span: Span, position: int, norm: str) -> Parts:
+    if norm == _SHARE:
+        return _shares(archive.read(_OF_SHARES, span), position)
+    found = archive.read(("iteration", "position", norm), span)
+    return _of_layer(found, found[norm], position)
+
+
+def _shares(found: Columns, position: int) -> Parts:
+    return _of_layer(found, shares_of(found), position)
+
+
+def _of_layer(found: Columns, norms: Series, position: int) -> Parts:
+    mine = (found["position"].values == position) & ~nulls_of(norms)
+    return points_of(found["iteration"].values[mine], norms.values[mine])
 
 
 def _read_run(connection: Connection, job_key: int, base: int, begin: int, end: int) -> Run | None:

@@ -1,5 +1,6 @@
 """Reading what each layer got of the error, and what it did with it."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -8,9 +9,12 @@ from uuid import UUID
 import numpy as np
 from sqlalchemy import Connection, select
 
-from models.tables import jobs, layer_readings
+from models.tables import jobs
+from services.archive import Archives
+from services.archived_tables import LAYERS
 from services.book import Book, Place, open_book
-from services.packed import Columns, Series, Span, read_columns
+from services.packed import Columns, Series, Span
+from services.raw_readings import open_readings
 
 PAGE_ROWS = 10_000
 MOST_PAGE_ROWS = 100_000
@@ -35,7 +39,7 @@ class LayerReadings:
 
 
 def read_layers(
-    connection: Connection, job_id: UUID, limit: int, cursor: str | None
+    connection: Connection, job_id: UUID, limit: int, cursor: str | None, archives: Archives
 ) -> LayerReadings:
     """Read at most `limit` rows.
 
@@ -43,7 +47,7 @@ def read_layers(
     iteration; it is missing where that sum is 0.
 
     Raises:
-        JobMissing, CursorInvalid, Rewound: as they say.
+        JobMissing, CursorInvalid, Rewound, ArchiveSpoilt, ArchiveAway: as they say.
 
     """
     book = open_book(connection, job_id)
@@ -53,7 +57,8 @@ def read_layers(
     # Shares need all layers of the iterations at both ends of the page.
     span = Span(book.job_key, max(1, after // _POSITIONS), _LAST)
     rows = limit + 2 * max(1, len(layers))
-    found = read_columns(connection, layer_readings, _READ, span, limit=rows)
+    with contextlib.closing(open_readings(connection, LAYERS, book, archives)) as readings:
+        found = readings.read(_READ, span, rows)
     numbers = found["iteration"].values * _POSITIONS + found["position"].values
     start = int(np.searchsorted(numbers, after, side="right"))
     page = slice(start, start + limit)

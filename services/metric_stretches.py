@@ -6,6 +6,7 @@ the primary key.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,8 @@ from sqlalchemy import Connection
 from services.aggregates import Aggregates
 from services.curve_cover import Range, cover
 from services.curve_parts import Parts, in_order, packed_fields, points_of, read_arrays
+from services.packed import Span
+from services.readings_file import ReadingsFile
 from services.rollups import width_of
 from services.series import FIRST_METRIC
 
@@ -39,18 +42,32 @@ class Stretch(NamedTuple):
     level: int
 
 
-def read_stretches(connection: Connection, wanted: Sequence[Stretch]) -> list[Parts]:
-    """Read them, each as parts in order, whose `start` counts values."""
+def read_stretches(
+    connection: Connection,
+    wanted: Sequence[Stretch],
+    archives: Mapping[int, ReadingsFile] = MappingProxyType({}),
+) -> list[Parts]:
+    """Read them, each as parts in order, whose `start` counts values.
+
+    Args:
+        connection: the transaction.
+        wanted: which.
+        archives: by the job's key, where its values are in a file.
+
+    """
     pieces = [
         _Piece(place, stretch, each)
         for place, stretch in enumerate(wanted)
         for each in cover(stretch.first, stretch.last, stretch.level)
     ]
+    filed = [piece for piece in pieces if not piece.range.level and piece.job_key in archives]
+    tabled = [piece for piece in pieces if not piece.range.level and piece.job_key not in archives]
     found: list[list[Parts]] = [[] for _ in wanted]
     for piece, parts in (
         *_buckets(connection, [piece for piece in pieces if piece.range.level]),
-        *_values(connection, _FROM_BEGIN, [piece for piece in pieces if piece.begins]),
-        *_values(connection, _TO_END, [piece for piece in pieces if piece.ends]),
+        *_values(connection, _FROM_BEGIN, [piece for piece in tabled if piece.begins]),
+        *_values(connection, _TO_END, [piece for piece in tabled if not piece.begins]),
+        *((piece, _archived(archives[piece.job_key], piece)) for piece in filed),
     ):
         found[piece.place].append(parts)
     return [in_order(each) for each in found]
@@ -64,12 +81,12 @@ class _Piece(NamedTuple):
     range: Range
 
     @property
-    def begins(self) -> bool:
-        return not self.range.level and self.range.first == self.stretch.first
+    def job_key(self) -> int:
+        return self.stretch.job_key
 
     @property
-    def ends(self) -> bool:
-        return not self.range.level and not self.begins
+    def begins(self) -> bool:
+        return self.range.first == self.stretch.first
 
 
 # LIMIT keeps the planner from anything but one look into the index a range.
@@ -155,6 +172,15 @@ def _values(
     for piece, held in _by_piece(found, pieces):
         points = points_of(held["iteration"], held["value"])
         yield piece, Parts(held["ordinal"], points.parts)
+
+
+def _archived(file: ReadingsFile, piece: _Piece) -> Parts:
+    stretch, several = piece.stretch, piece.range.last - piece.range.first + 1
+    span = Span(stretch.job_key, stretch.begin, stretch.end, metric=stretch.number)
+    read = file.read if piece.begins else file.newest
+    found = read(("ordinal", "iteration", "value"), span, several)
+    points = points_of(found["iteration"].values, found["value"].values)
+    return Parts(found["ordinal"].values, points.parts)
 
 
 def _by_piece(

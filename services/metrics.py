@@ -1,17 +1,21 @@
 """Reading metrics of a trainer's own: what each has come to, and its values."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from uuid import UUID
 
-from sqlalchemy import Connection, RowMapping, func, select
+from sqlalchemy import Connection, RowMapping, select
 
 from models.domain.errors import Breach, MetricMissing, QueryInvalid
 from models.schemas.readings import Metric, MetricList
-from models.tables import metric_values, metrics
+from models.tables import metrics
+from services.archive import Archives
+from services.archived_tables import METRICS
 from services.arrow_tables import METRIC
 from services.book import Book, Place, open_book
-from services.packed import Columns, Series, Span, read_columns
+from services.packed import Columns, Series, Span
+from services.raw_readings import Readings, open_readings
 
 PAGE_ROWS = 10_000
 MOST_PAGE_ROWS = 100_000
@@ -69,12 +73,14 @@ def list_metrics(connection: Connection, job_id: UUID) -> MetricList:
     return MetricList(items=[Metric(**row) for row in found], next_cursor=None)
 
 
-def read_values(connection: Connection, job_id: UUID, query: ValuesQuery, limit: int) -> ValuesPage:
+def read_values(
+    connection: Connection, job_id: UUID, query: ValuesQuery, limit: int, archives: Archives
+) -> ValuesPage:
     """Read at most `limit` values of a metric, from the query's cursor on.
 
     Raises:
         QueryInvalid: the query names none: pages go through one metric.
-        JobMissing, MetricMissing, CursorInvalid, Rewound: as they say.
+        JobMissing, MetricMissing, CursorInvalid, Rewound, ArchiveSpoilt, ArchiveAway: as they say.
 
     """
     if query.name is None:
@@ -84,44 +90,46 @@ def read_values(connection: Connection, job_id: UUID, query: ValuesQuery, limit:
     (metric,) = _metrics_of(connection, book, query.name)
     place, after = _begin(connection, book, query)
     span = Span(book.job_key, max(query.first, after + 1), query.last, metric=metric["number"])
-    found = read_columns(connection, metric_values, _READ, span, limit=limit + 1)
+    with contextlib.closing(open_readings(connection, METRICS, book, archives)) as readings:
+        found = readings.read(_READ, span, limit + 1)
+        total = _count(readings, metric, query)
     columns = {name: series[:limit] for name, series in found.items()}
     next_cursor = None
     if len(found["iteration"]) > limit:
         last = int(columns["iteration"].values[-1])
         next_cursor = place.mark(last, last)
-    return ValuesPage(query.name, columns, _count(connection, metric, query), next_cursor)
+    return ValuesPage(query.name, columns, total, next_cursor)
 
 
-def read_all_values(connection: Connection, job_id: UUID, query: ValuesQuery) -> Iterator[Lines]:
+def read_all_values(
+    connection: Connection, job_id: UUID, query: ValuesQuery, archives: Archives
+) -> Iterator[Lines]:
     """Read all values of the query, metric by metric, a piece at a time.
 
     What can be refused is refused before the first piece is asked for.
 
     Raises:
-        JobMissing, MetricMissing, CursorInvalid, Rewound: as they say.
+        JobMissing, MetricMissing, CursorInvalid, Rewound, ArchiveSpoilt, ArchiveAway: as they say.
 
     """
     book = open_book(connection, job_id)
     found = _metrics_of(connection, book, query.name)
     _, after = _begin(connection, book, query)
-    first = max(query.first, after + 1)
-    return (
-        piece
-        for metric in found
-        for piece in _pieces(connection, metric, first, min(query.last, metric["last_iteration"]))
-    )
+    query = replace(query, first=max(query.first, after + 1))
+    return _pieces(open_readings(connection, METRICS, book, archives), found, query)
 
 
-def _pieces(connection: Connection, metric: RowMapping, first: int, last: int) -> Iterator[Lines]:
-    while first <= last:
-        span = Span(metric["job_key"], first, last, metric=metric["number"])
-        found = read_columns(connection, metric_values, _READ, span, limit=PIECE_ROWS)
-        rows = len(found["iteration"])
-        if not rows:
-            return
-        yield _lines(metric["name"], found)
-        first = int(found["iteration"].values[-1]) + 1
+def _pieces(readings: Readings, found: Sequence[RowMapping], query: ValuesQuery) -> Iterator[Lines]:
+    with contextlib.closing(readings):
+        for metric in found:
+            first, last = query.first, min(query.last, metric["last_iteration"])
+            while first <= last:
+                span = Span(metric["job_key"], first, last, metric=metric["number"])
+                columns = readings.read(_READ, span, PIECE_ROWS)
+                if not len(columns["iteration"]):
+                    break
+                yield _lines(metric["name"], columns)
+                first = int(columns["iteration"].values[-1]) + 1
 
 
 def _lines(name: str, columns: Columns) -> Lines:
@@ -143,14 +151,8 @@ def _metrics_of(connection: Connection, book: Book, name: str | None = None) -> 
     return found
 
 
-def _count(connection: Connection, metric: RowMapping, query: ValuesQuery) -> int:
+def _count(readings: Readings, metric: RowMapping, query: ValuesQuery) -> int:
     if query.first == 1 and query.last >= metric["last_iteration"]:
         return int(metric["count"])
-    values = metric_values.c
-    return connection.execute(
-        select(func.count()).where(
-            values.job_key == metric["job_key"],
-            values.metric == metric["number"],
-            values.iteration.between(query.first, query.last),
-        )
-    ).scalar_one()
+    span = Span(metric["job_key"], query.first, query.last, metric=metric["number"])
+    return readings.count(span)

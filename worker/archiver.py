@@ -27,7 +27,8 @@ from services.hints import Tell, tell_nobody
 from services.salvage import is_gone
 from services.session_locks import Work, held
 from worker.files import remove
-from worker.filing import LeftOff, Unfit, archive_folder, make_archive
+from worker.filing import LeftOff, archive_folder, make_files
+from worker.portions import Unfit
 from worker.rounds import Round
 from worker.shutdown import Shutdown
 
@@ -37,7 +38,7 @@ LOOK_SECONDS = 2.0
 AGE_SECONDS = 60.0
 """Between two looks for jobs that are old."""
 AGAIN_SECONDS = 60.0
-"""A job whose file could not be written is left alone for so long."""
+"""A job whose files could not be written is left alone for so long."""
 BREATH_SECONDS = 0.02
 """Between two batches of rows that are removed: flushes of others come first."""
 
@@ -121,14 +122,15 @@ class Archiver:
     def _file(self, wish: Wish) -> None:
         began = self._clock()
         url = self._settings.artifacts_url
-        file = make_archive(self._engine, url, wish, lambda: self._shutdown.begun)
+        files = make_files(self._engine, url, wish, lambda: self._shutdown.begun)
         reach(ArchiveMoment.WRITTEN)
-        # Where this is not answered nobody knows whether the book names the file: it stays.
+        # Where this is not answered nobody knows whether the book names the files: they stay.
         with transaction(self._engine) as connection:
-            booked = book_archive(connection, wish, file)
+            booked = book_archive(connection, wish, files)
         if not booked:
             # Nor will it ever be: the wish is gone.
-            remove(file["uri"])
+            for file in files:
+                remove(file["uri"])
             self._forget_folder_if_gone(wish)
             return
         reach(ArchiveMoment.BOOKED)
@@ -137,7 +139,7 @@ class Archiver:
             "archive.booked",
             job_id=str(wish.job_id),
             rows=wish.rows,
-            bytes=file["bytes"],
+            bytes=sum(file["bytes"] for file in files),
             seconds=round(self._clock() - began, 3),
         )
 
@@ -164,11 +166,11 @@ class Archiver:
     def _settle(self, emptied: Emptied) -> None:
         """Remove what tries have left that were cut off, then write down that all is done.
 
-        Only the booked file may be there by now: whoever makes another one finds no wish any
-        more, and removes it.
+        Only the booked files may be there by now: whoever makes others finds no wish any more,
+        and removes them.
         """
         folder = archive_folder(self._settings.artifacts_url, emptied.job_id)
-        booked = posixpath.basename(emptied.uri)
+        booked = set(map(posixpath.basename, emptied.uris))
         try:
             store, path = fsspec.url_to_fs(folder)
             found = store.ls(path, detail=False)
@@ -178,7 +180,7 @@ class Archiver:
             log.warning("archive.not_settled", folder=folder, reason=repr(error)[:500])
             return
         for name in map(posixpath.basename, found):
-            if name != booked:
+            if name not in booked:
                 remove(f"{folder}/{name}")
         with transaction(self._engine) as connection:
             settle(connection, emptied.job_key)

@@ -1,32 +1,30 @@
-"""A finished job's rows become a file: written whole or not at all, read back and checked."""
+"""A finished job's rows become files: written whole or not at all, read back and checked."""
 
 import contextlib
 import hashlib
+import itertools
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 from uuid import uuid4
 
 import fsspec
+import numpy as np
+import pyarrow as pa
 from sqlalchemy import Engine
 
 from foundation.faults import ArchiveMoment, reach
-from models.domain.artifacts import ARCHIVE_KIND
-from models.tables import iterations
-from services.archive import COLUMNS, ArchiveFile, Booked, archive_schema
+from services.archive import ArchiveFile
+from services.archived_tables import ARCHIVED, ITERATIONS, METRICS, ArchivedTable
 from services.archiving import Wish
-from services.database import transaction
 from services.filestore import folder_of, open_stored, read_chunks
-from services.packed import Columns, Span, read_columns
+from services.packed import Columns, nulls_of
 from services.parquet import ParquetRows
+from services.table_file import Booked, TableFile
 from worker.files import remove
-
-PIECE_ROWS = 20_000
-
-
-class Unfit(RuntimeError):
-    """The job's rows are not what its book says: the text tells why."""
+from worker.portions import Unfit, names_of_metrics, portions_of
 
 
 class LeftOff(RuntimeError):
@@ -38,16 +36,17 @@ def archive_folder(artifacts_url: str, job_id: object) -> str:
     return f"{folder_of(artifacts_url, str(job_id))}/archive"
 
 
-def make_archive(
+def make_files(
     engine: Engine, artifacts_url: str, wish: Wish, left_off: Callable[[], bool]
-) -> Mapping[str, Any]:
-    """Write the rows of a job to a file of this try's own, and read it back.
+) -> list[Mapping[str, Any]]:
+    """Write the rows of a job to files of this try's own, one a table, and read them back.
 
     Memory holds a row group, and no transaction lasts longer than reading some rows: nobody
     changes those of a finished job, and whether it stayed finished is asked when this is booked.
 
     Returns:
-        What is to be booked: uri, bytes, sha256, kind.
+        What is to be booked, of each file: name, uri, bytes, sha256. Without rows of iterations
+        there is a file all the same, of another table none.
 
     Raises:
         Unfit: the book is not complete, or its losses are not those of its hash.
@@ -57,65 +56,123 @@ def make_archive(
     if wish.rows != wish.iteration:
         msg = f"{wish.rows:,} rows are booked, {wish.iteration:,} should be"
         raise Unfit(msg)
-    uri = f"{archive_folder(artifacts_url, wish.job_id)}/{uuid4().hex}.parquet"
+    files: list[Mapping[str, Any]] = []
     try:
-        with _whole_file(uri) as file:
-            written = _Written(file)
-            _write(engine, written, wish, left_off)
-        _check(artifacts_url, uri, written, wish)
+        for table in ARCHIVED:
+            portions = portions_of(engine, table, wish)
+            first = next(portions, None)
+            if first is None and table is not ITERATIONS:
+                continue
+            names = names_of_metrics(engine, wish) if table is METRICS else None
+            rows = portions if first is None else itertools.chain([first], portions)
+            made = _Making(artifacts_url, wish, table, table.schema(wish.job_id, names))
+            files.append(made.make(_until(left_off, rows)))
     except BaseException:
-        remove(uri)
+        for file in files:
+            remove(file["uri"])
         raise
-    return {
-        "uri": uri,
-        "bytes": written.tell(),
-        "sha256": written.sha256,
-        "kind": ARCHIVE_KIND,
-    }
+    return files
 
 
-def _write(engine: Engine, written: "_Written", wish: Wish, left_off: Callable[[], bool]) -> None:
-    rows = ParquetRows(written, archive_schema(wish.job_id))
-    try:
-        for piece in _pieces(engine, wish, left_off):
-            rows.add(piece)
-            reach(ArchiveMoment.PART_WRITTEN)
-    except BaseException:
-        # While its file is open: the writer would else be closed when it is collected.
-        with contextlib.suppress(Exception):
-            rows.close()
-        raise
-    rows.close()
-
-
-def _pieces(engine: Engine, wish: Wish, left_off: Callable[[], bool]) -> Iterator[Columns]:
-    for first in range(1, wish.iteration + 1, PIECE_ROWS):
+def _until(left_off: Callable[[], bool], portions: Iterable[Columns]) -> Iterator[Columns]:
+    for portion in portions:
         if left_off():
             raise LeftOff
-        last = min(first + PIECE_ROWS - 1, wish.iteration)
-        with transaction(engine) as connection:
-            piece = read_columns(connection, iterations, COLUMNS, Span(wish.job_key, first, last))
-        if len(piece["iteration"]) != last - first + 1:
-            msg = f"rows are missing among iterations {first:,} to {last:,}"
+        yield portion
+
+
+@dataclass(frozen=True, slots=True)
+class _Making:
+    """One file that is to be made."""
+
+    artifacts_url: str
+    wish: Wish
+    table: ArchivedTable
+    schema: pa.Schema
+
+    def make(self, portions: Iterable[Columns]) -> Mapping[str, Any]:
+        stem = Path(self.table.file_name).stem
+        folder = archive_folder(self.artifacts_url, self.wish.job_id)
+        uri = f"{folder}/{stem}-{uuid4().hex}.parquet"
+        content = Content()
+        try:
+            with _whole_file(uri) as file:
+                written = _Written(file)
+                self._write(written, content.watch(portions))
+            self._check(uri, written, content)
+        except BaseException:
+            remove(uri)
+            raise
+        return {
+            "name": self.table.file_name,
+            "uri": uri,
+            "bytes": written.tell(),
+            "sha256": written.sha256,
+        }
+
+    def _write(self, written: "_Written", portions: Iterable[Columns]) -> None:
+        rows = ParquetRows(written, self.schema)
+        try:
+            for portion in portions:
+                rows.add(portion)
+                reach(ArchiveMoment.PART_WRITTEN)
+        except BaseException:
+            # While its file is open: the writer would else be closed when it is collected.
+            with contextlib.suppress(Exception):
+                rows.close()
+            raise
+        rows.close()
+
+    def _check(self, uri: str, written: "_Written", content: "Content") -> None:
+        """Read what the store has: the bytes that were written, and the rows that were read."""
+        if _sha256_of(self.artifacts_url, uri) != written.sha256:
+            msg = f"{uri} was not stored as it was written"
+            raise OSError(msg)
+        booked = Booked(self.wish.job_id, uri, written.tell(), content.rows)
+        found = Content()
+        with contextlib.closing(TableFile(self.artifacts_url, self.table, booked)) as file:
+            for place in range(len(file.starts)):
+                found.add(file.group(place, self.table.columns))
+            losses = ArchiveFile(file).loss_sha256() if self.table is ITERATIONS else None
+        if found.digests != content.digests:
+            msg = f"{uri} does not hold the rows that were read"
+            raise OSError(msg)
+        if losses not in {None, self.wish.loss_sha256}:
+            msg = f"loss_sha256 is {self.wish.loss_sha256} in the book, and {losses} of its rows"
             raise Unfit(msg)
-        yield piece
 
 
-def _check(artifacts_url: str, uri: str, written: "_Written", wish: Wish) -> None:
-    """Read what the store has: its bytes are those that were written, its losses the book's."""
+def _sha256_of(artifacts_url: str, uri: str) -> str:
     digest = hashlib.sha256()
     with open_stored(artifacts_url, uri) as file:
         for chunk in read_chunks(file):
             digest.update(chunk)
-    if digest.hexdigest() != written.sha256:
-        msg = f"{uri} was not stored as it was written"
-        raise OSError(msg)
-    booked = Booked(wish.job_id, uri, written.tell(), wish.iteration)
-    with ArchiveFile(artifacts_url, booked) as archive:
-        found = archive.loss_sha256()
-    if found != wish.loss_sha256:
-        msg = f"loss_sha256 is {wish.loss_sha256} in the book, and {found} of its rows"
-        raise Unfit(msg)
+    return digest.hexdigest()
+
+
+class Content:
+    """What rows come to, column by column, whatever the portions that they come in."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._hashes: dict[str, Any] = {}
+
+    @property
+    def digests(self) -> dict[str, str]:
+        return {name: each.hexdigest() for name, each in self._hashes.items()}
+
+    def watch(self, portions: Iterable[Columns]) -> Iterator[Columns]:
+        for portion in portions:
+            self.add(portion)
+            yield portion
+
+    def add(self, portion: Columns) -> None:
+        for name, series in portion.items():
+            nulls = nulls_of(series)
+            values = np.where(nulls, 0, series.values)
+            for part, array in ((name, values), (f"{name} is missing", nulls)):
+                self._hashes.setdefault(part, hashlib.sha256()).update(array.tobytes())
+        self.rows += len(next(iter(portion.values())))
 
 
 class _Written:

@@ -13,7 +13,15 @@ from api.negotiation import preferred_format
 from api.parameters import LARGEST, Cursor, JobId
 from api.row_writings import writing_of
 from api.streaming import stream_snapshot
-from models.domain.errors import CursorInvalid, JobMissing, MetricMissing, QueryInvalid, Rewound
+from models.domain.errors import (
+    ArchiveAway,
+    ArchiveSpoilt,
+    CursorInvalid,
+    JobMissing,
+    MetricMissing,
+    QueryInvalid,
+    Rewound,
+)
 from models.schemas.readings import MetricList, MetricPage
 from services.metrics import (
     COLUMNS,
@@ -35,7 +43,15 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         "content": row_writings.CONTENT,
     },
     **NOT_MODIFIED,
-    **problems(JobMissing, MetricMissing, QueryInvalid, CursorInvalid, Rewound),
+    **problems(
+        JobMissing,
+        MetricMissing,
+        QueryInvalid,
+        CursorInvalid,
+        Rewound,
+        ArchiveSpoilt,
+        ArchiveAway,
+    ),
 }
 Format = Literal["json", "ndjson", "csv", "arrow", "parquet"]
 
@@ -84,13 +100,18 @@ async def get_values(
     if form != "json" and limit is None:
         writing = writing_of(form, COLUMNS)
         return await stream_snapshot(
-            parts, lambda connection: read_all_values(connection, job_id, query), writing, edition
+            parts,
+            lambda connection: read_all_values(connection, job_id, query, parts.archives),
+            writing,
+            edition,
         )
     async with parts.connections.snapshot() as connection:
         headers = await run_in_threadpool(edition.headers, connection)
         if edition.is_known(headers):
             return Response(status_code=304, headers=headers)
-        page = await run_in_threadpool(read_values, connection, job_id, query, limit or PAGE_ROWS)
+        page = await run_in_threadpool(
+            read_values, connection, job_id, query, limit or PAGE_ROWS, parts.archives
+        )
     answer = await run_in_threadpool(_page_answer, request, form, page)
     answer.headers.update(headers)
     return answer

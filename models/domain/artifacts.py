@@ -1,8 +1,10 @@
-"""Names of the files that training leaves, and of the one that archiving makes."""
+"""Names of the files that training leaves, and of those that archiving makes."""
 
 WEIGHTS = "weights.safetensors"
 BEST_WEIGHTS = "weights_best.safetensors"
 SOURCE = "network.py"
 EVALUATION = "evaluation.json"
-ARCHIVE = "iterations.parquet"
+ARCHIVED_ITERATIONS = "iterations.parquet"
+ARCHIVED_LAYERS = "layers.parquet"
+ARCHIVED_METRICS = "metrics.parquet"
 ARCHIVE_KIND = "archive"

@@ -85,7 +85,7 @@ class MetricSummary(_Answer):
 class BookState(_Answer):
     """How far the rows of iterations are written; the hashes are set at the end.
 
-    Since `archived_at`, where it is set, the rows lie in a file; they are read as before.
+    Since `archived_at`, where it is set, the rows lie in files; they are read as before.
     """
 
     rows: int

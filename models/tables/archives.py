@@ -1,4 +1,4 @@
-"""Jobs whose rows of iterations are to lie in a file, or do."""
+"""Jobs whose rows are to lie in files, or do."""
 
 from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Table, Text, func, text
 
@@ -11,7 +11,7 @@ archives = Table(
     Column("wanted_at", Moment, nullable=False, server_default=func.clock_timestamp()),
     # Why the wish was refused: then it is not tried again until somebody asks again.
     Column("refused", Text),
-    # Up to this iteration the rows are removed from the table; the file has them.
+    # Up to this iteration the rows are removed from the tables; the files have them.
     Column("removed_to", BigInteger, nullable=False, server_default=text("0")),
     # When all that there was to do was done.
     Column("settled_at", Moment),

@@ -1,5 +1,6 @@
 """Reading an archived job: the same bytes as before, or a problem that says what is wrong."""
 
+import json
 import math
 import re
 from pathlib import Path
@@ -7,20 +8,34 @@ from typing import Any
 
 import httpx
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import Engine, text, update
 
 from cli.client import Client
 from cli.verification import verify_book
 from foundation.settings import ArtifactsSettings, Settings
-from models.tables import artifacts
+from models.tables import artifacts, layer_readings, metric_values
+from services.archiving import book_archive, find_wishes
 from services.database import transaction
-from tests.archived import archiver, booked_file, close, rows_of, write_run
+from tests.archived import (
+    archiver,
+    booked_file,
+    booked_files,
+    close,
+    rows_of,
+    write_layered_run,
+    write_readings,
+    write_run,
+    write_values,
+)
 from tests.processes import free_port
 from tests.serving import serving
 from tests.versions import on_newest_postgres
 from tests.written import WrittenJob, make_rows
+from worker.filing import make_files
 
+FILES = ("iterations.parquet", "layers.parquet", "metrics.parquet")
 FORMATS = ("json", "ndjson", "csv", "arrow", "parquet")
 ROWS = 230_123
 """Three row groups, and pieces of streams that lie across their borders."""
@@ -63,6 +78,105 @@ def test_every_format_page_and_curve_is_the_same_bytes_as_before(
     ]
     before = answers(api, calls)
     archive(api, engine, settings, job)
+    assert answers(api, calls) == before
+
+
+def calls_of_layers(job: WrittenJob) -> list[tuple[str, dict[str, Any]]]:
+    page, curve = f"{job.path}/layers", f"{job.path}/curve"
+    return [
+        (page, {}),
+        (page, {"limit": 100_000}),
+        (page, {"limit": 7}),
+        *(
+            (curve, {"series": f"layers.conv{number}.{norm}", "points": points, **asked})
+            for number in (1, 12)
+            for norm in ("error_norm", "error_share", "grad_norm", "weight_norm")
+            for points, asked in ((10, {}), (10_000, {}), (50, {"from": 333, "to": 20_001}))
+        ),
+        ("/v1/curves", {"job": str(job.id), "series": "layers.conv2.weight_norm"}),
+    ]
+
+
+def calls_of_metrics(job: WrittenJob) -> list[tuple[str, dict[str, Any]]]:
+    values, curve = f"{job.path}/metrics/values", f"{job.path}/curve"
+    return [
+        (f"{job.path}/metrics", {}),
+        *((values, {"format": form}) for form in FORMATS[1:]),
+        *((values, {"format": form, "name": "b", "limit": 777}) for form in FORMATS),
+        (values, {"name": "a/each", "from": 99_990, "to": 100_010}),
+        (values, {"name": "b", "from": 20_000, "limit": 1}),
+        (values, {"name": "once"}),
+        (values, {"name": "once", "from": 2}),
+        (values, {"name": "a/each", "from": 500, "to": 110_000, "format": "csv"}),
+        *(
+            (curve, {"series": f"metrics.{name}", "points": points, **asked})
+            for name in ("a/each", "b", "once", "never")
+            for points in (2, 1_000, 10_000)
+            for asked in ({}, {"from": 17}, {"from": 6_001, "to": 104_321}, {"from": 120_000})
+        ),
+        ("/v1/curves", {"job": str(job.id), "series": "metrics.b", "points": 100}),
+    ]
+
+
+def test_what_layers_got_of_the_error_is_the_same_bytes_as_before(
+    api: httpx.Client, engine: Engine, settings: Settings
+) -> None:
+    job = write_layered_run(engine, 25_000)
+    write_readings(job, 1, 25_000, 12)
+    close(job)
+    calls = calls_of_layers(job)
+    before = answers(api, calls)
+    archive(api, engine, settings, job)
+    assert rows_of(job, layer_readings) == 0
+    assert answers(api, calls) == before
+    cursor = json.loads(before[2])["next_cursor"]
+    page = api.get(f"{job.path}/layers", params={"limit": 7, "cursor": cursor}).json()
+    assert page["columns"]["iteration"] == [1] * 5 + [2] * 2
+    assert page["columns"]["layer"][4:6] == ["conv12", "conv1"]
+    file = pq.ParquetFile(booked_files(job)["layers.parquet"])
+    assert (file.metadata.num_rows, file.metadata.num_row_groups > 1) == (300_000, True)
+
+
+def test_values_of_metrics_are_the_same_bytes_as_before(
+    api: httpx.Client, engine: Engine, settings: Settings
+) -> None:
+    job = write_run(engine, 125_000)
+    write_values(job, 125_000)
+    close(job)
+    calls = calls_of_metrics(job)
+    before = answers(api, calls)
+    archive(api, engine, settings, job)
+    assert rows_of(job, metric_values) == 0
+    assert answers(api, calls) == before
+    cursor = api.get(f"{job.path}/metrics/values", params={"name": "b", "limit": 3}).json()
+    asked = {"name": "b", "limit": 2, "cursor": cursor["next_cursor"]}
+    page = api.get(f"{job.path}/metrics/values", params=asked).json()
+    assert page["columns"]["iteration"] == [12, 15]
+    file = pq.ParquetFile(booked_files(job)["metrics.parquet"])
+    assert file.metadata.num_row_groups > 1
+
+
+def test_readings_of_a_job_whose_rows_alone_were_archived_stay_and_are_read(
+    api: httpx.Client, engine: Engine, settings: Settings
+) -> None:
+    job = write_layered_run(engine, 3_000)
+    write_readings(job, 1, 3_000, 12)
+    write_values(job, 3_000)
+    close(job)
+    calls = calls_of_layers(job) + calls_of_metrics(job)
+    before = answers(api, calls)
+    api.post(f"{job.path}/archive")
+    with transaction(engine) as connection:
+        (wish,) = find_wishes(connection)
+    files = make_files(engine, settings.artifacts_url, wish, lambda: False)
+    assert [file["name"] for file in files] == list(FILES)
+    with transaction(engine) as connection:
+        assert book_archive(connection, wish, files[:1])
+    archiver(engine, settings).look()
+    assert rows_of(job) == 0
+    assert list(booked_files(job)) == ["iterations.parquet"]
+    assert rows_of(job, layer_readings) == 36_000
+    assert rows_of(job, metric_values) == 4_001
     assert answers(api, calls) == before
 
 
@@ -154,14 +268,40 @@ def _cut(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:-1_000])
 
 
-def _flip(file: Path) -> None:
+def _flip(file: Path, share: float = 0.33) -> None:
     content = bytearray(file.read_bytes())
-    content[len(content) // 3] ^= 1
+    content[int(len(content) * share)] ^= 1
     file.write_bytes(content)
+
+
+def _flip_late(file: Path) -> None:
+    """Where the values are that every page has."""
+    _flip(file, 0.67)
 
 
 def _empty(file: Path) -> None:
     file.write_bytes(b"\0" * file.stat().st_size)
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, _cut, _flip_late, _empty])
+def test_files_of_readings_that_are_not_good_are_named(
+    api: httpx.Client,
+    engine: Engine,
+    settings: Settings,
+    harm: Any,  # noqa: ANN401 - any harm
+) -> None:
+    job = write_layered_run(engine, 500)
+    write_readings(job, 1, 500, 12)
+    write_values(job, 500)
+    archive(api, engine, settings, close(job))
+    files = booked_files(job)
+    harm(files["layers.parquet"])
+    harm(files["metrics.parquet"])
+    for page in ("layers", "metrics/values?name=b"):
+        problem = _problem(api, job, page)
+        assert (problem["type"], problem["status"]) == ("/problems/archive-spoilt", 500), page
+    for page in ("iterations", "metrics", "curve"):
+        assert api.get(f"{job.path}/{page}").status_code == httpx.codes.OK
 
 
 @pytest.mark.parametrize("harm", [Path.unlink, _cut, _flip, _empty])

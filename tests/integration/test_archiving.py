@@ -17,6 +17,7 @@ from sqlalchemy import Engine, text, update
 from foundation.faults import ArchiveMoment
 from foundation.settings import ArchiveSettings, Settings
 from models.tables import jobs
+from services.archived_tables import ARCHIVED
 from services.archiving import BATCH_ROWS, book_archive, find_wishes, remove_rows
 from services.database import transaction
 from services.pages import Page
@@ -24,11 +25,15 @@ from services.session_locks import Work, held
 from tests.archived import (
     archiver,
     booked_file,
+    booked_files,
     close,
     files_of,
     rows_of,
     wish_of,
+    write_layered_run,
+    write_readings,
     write_run,
+    write_values,
 )
 from tests.processes import ROOT, environment_of
 from tests.submitted import Crew, events_of, get, submit
@@ -36,7 +41,7 @@ from tests.versions import on_newest_postgres
 from tests.waiting import wait_until
 from tests.written import WrittenJob, make_rows
 from worker.archiver import AGAIN_SECONDS, Archiver
-from worker.filing import make_archive
+from worker.filing import make_files
 from worker.rounds import stop
 from worker.shutdown import Shutdown
 
@@ -133,9 +138,14 @@ def test_a_job_without_rows_can_be_archived(
 @on_newest_postgres
 @pytest.mark.parametrize("moment", ArchiveMoment)
 def test_a_worker_that_is_killed_leaves_nothing_undone_and_nothing_twice(
-    api: httpx.Client, engine: Engine, settings: Settings, job: WrittenJob, moment: ArchiveMoment
+    api: httpx.Client, engine: Engine, settings: Settings, moment: ArchiveMoment
 ) -> None:
-    before = api.get(f"{job.path}/iterations", params={"format": "ndjson"}).content
+    job = write_layered_run(engine, ROWS)
+    write_readings(job, 1, 400, 12)
+    write_values(job, 400)
+    close(job)
+    pages = ("iterations?format=ndjson", "layers", "metrics/values?format=ndjson")
+    before = [api.get(f"{job.path}/{page}").content for page in pages]
     wish(api, job)
     killed = subprocess.run(
         [sys.executable, "-c", ARCHIVE_IN_A_PROCESS, moment],
@@ -145,14 +155,14 @@ def test_a_worker_that_is_killed_leaves_nothing_undone_and_nothing_twice(
         check=False,
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    assert api.get(f"{job.path}/iterations", params={"format": "ndjson"}).content == before
+    assert [api.get(f"{job.path}/{page}").content for page in pages] == before
     with transaction(engine) as connection:
         seen = connection.scalar(text("SELECT count(*) FROM v_iterations"))
     assert seen == (0 if get(api, str(job.id))["book"]["archived_at"] else ROWS)
     archiver(engine, settings).look()
-    assert rows_of(job) == 0
-    assert list(files_of(job, settings)) == [booked_file(job)]
-    assert api.get(f"{job.path}/iterations", params={"format": "ndjson"}).content == before
+    assert [rows_of(job, each.table) for each in ARCHIVED] == [0, 0, 0]
+    assert set(files_of(job, settings)) == set(booked_files(job).values())
+    assert [api.get(f"{job.path}/{page}").content for page in pages] == before
     assert len(events_of(api, str(job.id))) == 1
     settled = wish_of(job)
     assert settled is not None
@@ -165,11 +175,11 @@ def test_a_booking_whose_answer_was_lost_is_found_again(
     wish(api, job)
     with transaction(engine) as connection:
         (wanted,) = find_wishes(connection)
-    file = make_archive(engine, settings.artifacts_url, wanted, lambda: False)
+    files = make_files(engine, settings.artifacts_url, wanted, lambda: False)
     for _ in range(2):
         with transaction(engine) as connection:
-            assert book_archive(connection, wanted, file)
-    other = make_archive(engine, settings.artifacts_url, wanted, lambda: False)
+            assert book_archive(connection, wanted, files)
+    other = make_files(engine, settings.artifacts_url, wanted, lambda: False)
     with transaction(engine) as connection:
         assert not book_archive(connection, wanted, other)
     assert len(events_of(api, str(job.id))) == 1
@@ -194,13 +204,14 @@ def test_a_retry_takes_back_a_wish_and_after_the_booking_it_is_refused(
     wish(api, job)
     with transaction(engine) as connection:
         (wanted,) = find_wishes(connection)
-    file = make_archive(engine, settings.artifacts_url, wanted, lambda: False)
+    files = make_files(engine, settings.artifacts_url, wanted, lambda: False)
     assert api.post(f"{job.path}/retry").status_code == httpx.codes.ACCEPTED
     assert wish_of(job) is None
-    with transaction(engine) as connection:
-        assert not book_archive(connection, wanted, file)
+    for state in ("queued", "failed"):
+        with transaction(engine) as connection:
+            assert not book_archive(connection, wanted, files), state
+        close(job, "failed")
     assert rows_of(job) == 1_000
-    close(job, "failed")
     archived(api, engine, settings, job)
     answer = api.post(f"{job.path}/retry")
     assert answer.status_code == httpx.codes.CONFLICT
@@ -216,11 +227,11 @@ def test_of_a_booking_and_who_wants_otherwise_one_wins(
     wish(api, job)
     with transaction(engine) as connection:
         (wanted,) = find_wishes(connection)
-    file = make_archive(engine, settings.artifacts_url, wanted, lambda: False)
+    files = make_files(engine, settings.artifacts_url, wanted, lambda: False)
     call = {"retry": ("POST", f"{job.path}/retry"), "delete": ("DELETE", job.path)}[other]
     with ThreadPoolExecutor(1) as pool:
         with transaction(engine) as connection:
-            assert book_archive(connection, wanted, file)
+            assert book_archive(connection, wanted, files)
             answering = pool.submit(api.request, *call)
             wait_until(lambda: _somebody_waits(engine), 10, f"the {other} to wait")
         answer = answering.result()
@@ -328,9 +339,9 @@ def test_who_writes_does_not_wait_for_rows_that_are_removed(
     wish(api, job)
     with transaction(engine) as connection:
         (wanted,) = find_wishes(connection)
-    file = make_archive(engine, settings.artifacts_url, wanted, lambda: False)
+    files = make_files(engine, settings.artifacts_url, wanted, lambda: False)
     with transaction(engine) as connection:
-        assert book_archive(connection, wanted, file)
+        assert book_archive(connection, wanted, files)
     with transaction(engine) as connection:
         assert remove_rows(connection)
         with transaction(engine) as other:

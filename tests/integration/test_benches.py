@@ -16,6 +16,7 @@ SECONDS = 240
 @pytest.mark.parametrize(
     ("bench", "said"),
     [
+        ("bench_archive", "| the file over the rows in the table | "),
         ("bench_curve", "| time a point, "),
         ("bench_flush", "| flush over bare COPY, 200 rows | "),
         ("bench_submit", "| promised and not in the book | 0 | 0 | reached |"),

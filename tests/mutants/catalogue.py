@@ -177,6 +177,53 @@ MUTANTS = (
         "::test_a_checkpoint_that_is_not_the_booked_file_is_refused",
     ),
     Mutant(
+        "rows are removed before their file is booked",
+        "services/archiving.py",
+        "            jobs.c.archived_at.is_not(None),\n            archives.c.removed_to <",
+        "            archives.c.removed_to <",
+        f"{_INTEGRATION}/test_archiving.py::test_a_store_that_refuses_is_asked_again",
+    ),
+    Mutant(
+        "rows that no file has are removed",
+        "services/archiving.py",
+        "    return [table for table in ARCHIVED if table.file_name in names]\n",
+        "    return list(ARCHIVED)\n",
+        f"{_INTEGRATION}/test_api_archived.py"
+        "::test_readings_of_a_job_whose_rows_alone_were_archived_stay_and_are_read",
+    ),
+    Mutant(
+        "a file of rows is not read back",
+        "worker/filing.py",
+        "            self._check(uri, written, content)\n",
+        "",
+        f"{_INTEGRATION}/test_archiving_readings.py"
+        "::test_a_store_that_does_not_keep_what_it_was_given_costs_no_rows",
+    ),
+    Mutant(
+        "a job is archived by a wish that a retry took back",
+        "services/archiving.py",
+        "    return connection.scalar(stands) is not None\n",
+        "    return True\n",
+        f"{_INTEGRATION}/test_archiving.py"
+        "::test_a_retry_takes_back_a_wish_and_after_the_booking_it_is_refused",
+    ),
+    Mutant(
+        "a deleted job's rows stay",
+        "services/deletion.py",
+        "    leave_remains(connection, key)\n",
+        "",
+        f"{_INTEGRATION}/test_api_jobs_deleting.py"
+        "::test_all_that_belongs_to_the_job_goes_and_nothing_else",
+    ),
+    Mutant(
+        "who sweeps waits for another",
+        "services/remains.py",
+        "        .with_for_update(skip_locked=True)\n",
+        "        .with_for_update()\n",
+        f"{_INTEGRATION}/test_api_jobs_deleting.py"
+        "::test_two_who_sweep_never_wait_for_each_other_nor_does_who_writes",
+    ),
+    Mutant(
         "random states are not put back",
         "worker/training/checkpoint.py",
         '    restore_random_states(kept["random"], device)\n',

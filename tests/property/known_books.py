@@ -11,6 +11,8 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import Engine, text
 
 from models.domain.checkpoints import Resumed
+from models.domain.metrics import Metric, MetricKind
+from models.metrics import METRIC_DTYPE, MetricValues
 from models.rows import Rows
 from services.archive import Archives
 from services.claims import Slot, claim
@@ -24,7 +26,12 @@ from tests.pretenders import BATCHES, epoch_of, make_rows, reading
 
 LAYERS_EVERY = 3
 SERIES = ("loss", "lr", "seconds", "grad_norm")
-LAYERS = [{"name": "conv1", "parameters": 8}, {"name": "relu1", "parameters": 0}]
+LAYERS = [
+    {"name": "conv1", "kind": "conv", "parameters": 8},
+    {"name": "relu1", "kind": "relu", "parameters": 0},
+]
+METRICS = {"a/each": 1, "b": 7, "rare": 9_001}
+"""Each so many iterations there is a value."""
 LEASE_SECONDS = 60
 
 
@@ -65,13 +72,13 @@ class KnownBook:
     """A job that this test's own attempt writes for.
 
     Attributes:
-        values: series, iteration, value.
+        values: series, iteration, value; not those of metrics, which it tells if it is to.
         norms: of the first layer's gradients, at the iterations that were measured.
 
     """
 
-    def __init__(self, engine: Engine, seed: int) -> None:
-        self.engine = engine
+    def __init__(self, engine: Engine, seed: int, *, tells: bool = False) -> None:
+        self.engine, self._tells = engine, tells
         self._random = np.random.default_rng(seed)
         record = {"layers_every": LAYERS_EVERY, "grad_norm_every": BATCHES}
         with transaction(engine) as connection:
@@ -104,7 +111,8 @@ class KnownBook:
         ]
         norms = dict(zip(measured, self._numbers(len(measured), odd).tolist(), strict=True))
         layers = [LayerReading(at, [reading(norm), reading(None)]) for at, norm in norms.items()]
-        page = Page(rows=rows, layers=layers, layers_every=LAYERS_EVERY)
+        metrics = self._metrics(rows["iteration"], odd) if self._tells else []
+        page = Page(rows=rows, layers=layers, layers_every=LAYERS_EVERY, metrics=metrics)
         if fails:
             self._lose(page)
         self._write(page)
@@ -149,6 +157,15 @@ class KnownBook:
             rows[name] = self._numbers(count, odd)
         rows["has_grad_norm"] = (rows["iteration"] % BATCHES == 0) | (rows["iteration"] == 1)
         return rows
+
+    def _metrics(self, iterations: np.ndarray, odd: Sequence[float]) -> list[MetricValues]:
+        """Of every iteration, of each seventh, and of each that is rare."""
+        told = [iterations[iterations % every == 0] for every in METRICS.values()]
+        values = np.zeros(sum(map(len, told)), METRIC_DTYPE)
+        values["metric"] = np.repeat(np.arange(len(told)), [len(each) for each in told])
+        values["iteration"] = np.concatenate(told)
+        values["value"] = self._numbers(len(values), odd)
+        return [MetricValues(tuple(Metric(name, MetricKind.ITERATION) for name in METRICS), values)]
 
     def _numbers(self, count: int, odd: Sequence[float]) -> np.ndarray:
         numbers = self._random.normal(size=count)
