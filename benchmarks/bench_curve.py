@@ -1,6 +1,6 @@
 """A curve of about a thousand points over HTTP: runs of 10⁴, 10⁶ and 10⁷ iterations.
 
-.venv/bin/python -m benchmarks.bench_curve [--quick]
+.venv/bin/python -m benchmarks.bench_curve [--quick] [--peers]
 """
 
 import sys
@@ -11,11 +11,14 @@ from benchmarks.measuring import (
     Line,
     asked,
     conclude,
+    in_pairs,
     in_turns,
     middle,
     milliseconds,
     percentile,
+    ratios_of,
 )
+from benchmarks.peers import mlflow
 from benchmarks.service import Service, service
 from benchmarks.wire import Wire
 
@@ -26,6 +29,8 @@ WARM_UP_CALLS = 10
 POINTS = 1_000
 MEDIAN_GOAL_SECONDS, TAIL_GOAL_SECONDS = 0.005, 0.012
 GROWTH_GOAL = 1.5
+PEER_SIZE, PEER_CALLS, PEER_WORKERS = 1_000_000, 9, (1, 4)
+PEER_GOAL = 200
 
 
 def measure(running: Service, sizes: tuple[int, ...], calls: int) -> list[Line]:
@@ -49,6 +54,39 @@ def measure(running: Service, sizes: tuple[int, ...], calls: int) -> list[Line]:
     return [*lines, Line(what, f"{growth:.2f}", f"at most {GROWTH_GOAL}", growth <= GROWTH_GOAL)]
 
 
+def measure_peer(running: Service, size: int, calls: int) -> list[Line]:
+    """Draw the same metric of as many iterations by MLflow, in turn with ours."""
+    owner = make_owner(running.engine)
+    fill(running.engine, owner, size)
+    path = f"/v1/jobs/{id_of(running.engine, owner)}/curve?series=loss&points={POINTS}"
+    lines = []
+    for workers in PEER_WORKERS:
+        with (
+            running.api() as api,
+            mlflow(running.stack.database_url, workers) as peer,
+            Wire(api.url) as ours,
+            Wire(peer.server.url) as theirs,
+        ):
+            run = peer.new_run(theirs)
+            peer.fill(run, "loss", size)
+            drawn = peer.charts(theirs, run, "loss", POINTS)
+            asked_for = ours.request("GET", path)
+            shown = len(theirs.ask(drawn).json()["metrics"])
+            others, ones = in_pairs(partial(theirs.ask, drawn), partial(ours.ask, asked_for), calls)
+        ratio = ratios_of(others, ones)
+        what = f"mlflow, {workers} worker{'s' if workers > 1 else ''}, {size:,} values"
+        lines += [
+            Line(f"{what}, {shown} points", f"p50 {milliseconds(middle(others))}"),
+            Line(
+                f"{what}: its chart over our curve",
+                str(ratio),
+                f"at least {PEER_GOAL}",
+                ratio.median >= PEER_GOAL,
+            ),
+        ]
+    return lines
+
+
 def _line(size: int, points: int, seconds: list[float]) -> Line:
     median, tail = middle(seconds), percentile(seconds, 0.95)
     return Line(
@@ -64,6 +102,9 @@ def main() -> int:
     with service() as running:
         sizes = QUICK_SIZES if run.quick else SIZES
         lines = measure(running, sizes, QUICK_CALLS if run.quick else CALLS)
+        if run.peers:
+            size, calls = (sizes[-1], 2) if run.quick else (PEER_SIZE, PEER_CALLS)
+            lines += measure_peer(running, size, calls)
     return conclude("Curves over HTTP", lines, run)
 
 
