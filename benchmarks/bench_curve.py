@@ -19,6 +19,7 @@ from benchmarks.measuring import (
     ratios_of,
 )
 from benchmarks.peers import mlflow
+from benchmarks.processes import PROCESSES, by_processes
 from benchmarks.service import Service, service
 from benchmarks.wire import Wire
 
@@ -26,6 +27,8 @@ SIZES = (10_000, 1_000_000, 10_000_000)
 QUICK_SIZES = (10_000, 100_000)
 CALLS, QUICK_CALLS = 300, 30
 WARM_UP_CALLS = 10
+ROUNDS = 5
+"""Of an API with one process and one with two, in turns."""
 POINTS = 1_000
 MEDIAN_GOAL_SECONDS, TAIL_GOAL_SECONDS = 0.005, 0.012
 GROWTH_GOAL = 1.5
@@ -39,7 +42,7 @@ def measure(running: Service, sizes: tuple[int, ...], calls: int) -> list[Line]:
         owner = make_owner(running.engine)
         fill(running.engine, owner, size)
         paths[size] = f"/v1/jobs/{id_of(running.engine, owner)}/curve?series=loss&points={POINTS}"
-    with running.api() as api, Wire(api.url) as wire:
+    with running.apis(PROCESSES) as apis, Wire(apis[1].url) as wire:
         requests = {size: wire.request("GET", path) for size, path in paths.items()}
         seconds = in_turns(
             {size: partial(wire.ask, request) for size, request in requests.items()},
@@ -47,11 +50,14 @@ def measure(running: Service, sizes: tuple[int, ...], calls: int) -> list[Line]:
             WARM_UP_CALLS,
         )
         points = {size: len(wire.get(path)["iteration"]) for size, path in paths.items()}
+        what, path = f"{sizes[-1]:,} iterations", paths[sizes[-1]]
+        beside = by_processes(apis, what, path, rounds=ROUNDS, calls_a_client=calls // ROUNDS)
     lines = [_line(size, points[size], seconds[size]) for size in sizes]
     a_point = {size: middle(seconds[size]) / points[size] for size in sizes}
     growth = a_point[sizes[-1]] / a_point[sizes[0]]
     what = f"time a point, {sizes[-1]:,} over {sizes[0]:,} iterations"
-    return [*lines, Line(what, f"{growth:.2f}", f"at most {GROWTH_GOAL}", growth <= GROWTH_GOAL)]
+    growing = Line(what, f"{growth:.2f}", f"at most {GROWTH_GOAL}", growth <= GROWTH_GOAL)
+    return [*lines, growing, *beside]
 
 
 def measure_peer(running: Service, size: int, calls: int) -> list[Line]:

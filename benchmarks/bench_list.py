@@ -1,8 +1,9 @@
 """A filtered, ordered page of 100 out of 100,000 jobs: by indexed fields, and by any other.
 
-The jobs are made by SQL; each has a whole spec and plan of its own.
+The jobs are made by SQL; each has a whole spec and plan of its own. MLflow's page is out of 10,000
+runs with three numbers and three parameters each.
 
-    .venv/bin/python -m benchmarks.bench_list [--quick]
+    .venv/bin/python -m benchmarks.bench_list [--quick] [--peers]
 """
 
 import sys
@@ -18,6 +19,8 @@ from benchmarks.measuring import (
     milliseconds,
     percentile,
 )
+from benchmarks.peers import mlflow
+from benchmarks.processes import PROCESSES, by_processes
 from benchmarks.service import Service, service
 from benchmarks.wire import Wire
 from services.database import transaction
@@ -27,6 +30,8 @@ JOBS, QUICK_JOBS = 100_000, 5_000
 CALLS, QUICK_CALLS = 200, 10
 PAGE = 100
 NETWORK = "resnet18"
+ROUNDS = 5
+PEER_RUNS, PEER_CALLS, PEER_WORKERS = 10_000, 30, (1, 4)
 INDEXED_GOAL_SECONDS, ANY_GOAL_SECONDS = 0.025, 0.250
 INDEXED = {
     "newest of a project": {"project": "project-3"},
@@ -36,6 +41,8 @@ INDEXED = {
     "a tag, newest first": {"filter": "tags.team = 'team 2'"},
     "since a day, by name": {"filter": "created_at > '2026-01-02T00:00:00Z'", "order_by": "name"},
 }
+TOGETHER = "of a project, best first"
+"""What several clients ask for at once."""
 ANY = {
     "a learning rate above, newest first": {"filter": "spec.optimizer.lr > 0.09"},
     "by learning rate": {"order_by": "-spec.optimizer.lr"},
@@ -48,7 +55,7 @@ ANY = {
 def measure(running: Service, count: int, calls: int) -> list[Line]:
     with transaction(running.engine) as connection:
         make_jobs(connection, count, NETWORK)
-    with running.api() as api, Wire(api.url) as wire:
+    with running.apis(PROCESSES) as apis, Wire(apis[1].url) as wire:
         asks = {
             name: partial(wire.ask, wire.request("GET", _path(query)))
             for name, query in (INDEXED | ANY).items()
@@ -57,7 +64,30 @@ def measure(running: Service, count: int, calls: int) -> list[Line]:
         for name, ask in asks.items():
             if not ask().json()["items"]:
                 raise RuntimeError(f"{name}: an empty page measures nothing")
-    return [_line(name, seconds[name]) for name in asks]
+        path, rounds = _path(INDEXED[TOGETHER]), min(ROUNDS, calls)
+        beside = by_processes(apis, TOGETHER, path, rounds=rounds, calls_a_client=calls // rounds)
+    return [*(_line(name, seconds[name]) for name in asks), *beside]
+
+
+def measure_peer(running: Service, count: int, calls: int) -> list[Line]:
+    """Ask MLflow for such a page, with its one worker and with its default four."""
+    lines = []
+    for workers in PEER_WORKERS:
+        with (
+            mlflow(running.stack.database_url, workers) as peer,
+            Wire(peer.server.url) as wire,
+        ):
+            peer.fill_runs(count)
+            page = peer.searches(wire, "metrics.best_loss < 0.5", "metrics.best_loss ASC", PAGE)
+            if len(wire.ask(page).json()["runs"]) != PAGE:
+                raise RuntimeError("MLflow's page is not full")
+            seconds = in_turns({"page": partial(wire.ask, page)}, calls)["page"]
+        what = f"mlflow, {workers} worker{'s' if workers > 1 else ''}, {count:,} runs"
+        figure = (
+            f"p50 {milliseconds(middle(seconds))}, p95 {milliseconds(percentile(seconds, 0.95))}"
+        )
+        lines.append(Line(f"{what}: loss below, by loss", figure))
+    return lines
 
 
 def _path(query: dict[str, str]) -> str:
@@ -81,6 +111,8 @@ def main() -> int:
     with service() as running:
         count, calls = (QUICK_JOBS, QUICK_CALLS) if run.quick else (JOBS, CALLS)
         lines = [Line("jobs", f"{count:,}"), *measure(running, count, calls)]
+        if run.peers:
+            lines += measure_peer(running, PEER_RUNS, QUICK_CALLS if run.quick else PEER_CALLS)
     return conclude("Lists of jobs", lines, run)
 
 

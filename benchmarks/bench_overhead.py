@@ -9,112 +9,26 @@ what is recorded of one costs the same of a long one.
     .venv/bin/python -m benchmarks.bench_overhead [--quick] [--peers]
 """
 
-import json
 import sys
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-from pydantic import SecretStr
-from sqlalchemy import func, select
 
 from benchmarks.measuring import Line, asked, conclude, middle, ratios_of
 from benchmarks.service import Service, service
-from benchmarks.trainings import RESULT
-from foundation.settings import DatabaseSettings, Settings
-from models.tables import iterations, jobs
-from services.claims import Slot, claim
-from services.database import transaction
-from services.filestore import folder_of
-from services.submission import draft_job, submit
+from benchmarks.supervised import ITERATIONS_AN_EPOCH, Timing, Way, settings_of, train
 from worker.forkserver import start_forkserver
-from worker.line import Line as DatabaseLine
-from worker.shutdown import Shutdown
-from worker.supervisor import Supervisor
 
 PAIRS, QUICK_PAIRS = 24, 2
 EPOCHS, QUICK_EPOCHS = 15, 2
-ITERATIONS_AN_EPOCH = 200
-BATCH = 64
-LAYERS = [
-    {"conv": {"channels": 16, "kernel": 3, "padding": 1}},
-    {"relu": {}},
-    {"max_pool": {"size": 2}},
-    {"flatten": {}},
-    {"linear": {"features": 10}},
-]
 GOAL = 1.02
-LEASE_SECONDS = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    wall: float
-    cpu: float
-    rows: int
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """A way to train: whose loop, and what is recorded."""
-
-    train: str
-    record: dict[str, int]
-
-
 WAYS = {
-    "bare": Way("bare", {}),
-    "recorded": Way("recorded", {}),
-    "again": Way("bare", {}),
+    "bare": Way("bare"),
+    "recorded": Way("recorded"),
+    "again": Way("bare"),
     "every norm": Way("recorded", {"grad_norm_every": 1}),
 }
 
 
-def train(running: Service, settings: Settings, way: Way, epochs: int) -> Timing:
-    """Submit a job, claim it, and see it through as a slot does."""
-    draft = draft_job(_spec(way, epochs), settings.limits)
-    with transaction(running.engine) as connection:
-        (job,) = submit(connection, [draft])
-        slot = Slot("bench", "bench", 0, "cpu")
-        taken = claim(connection, "default", slot, LEASE_SECONDS)
-    if taken is None or taken.job_id != job.id:
-        raise RuntimeError("another job waits in the queue")
-    line = DatabaseLine(running.engine)
-    shutdown = Shutdown(settings.worker.grace_seconds)
-    Supervisor(taken, line, settings, shutdown, train=f"benchmarks.trainings:{way.train}").run()
-    line.close()
-    with transaction(running.engine) as connection:
-        mine = iterations.c.job_key == taken.job_key
-        rows = connection.scalar(select(func.count()).where(mine)) or 0
-        state, error = connection.execute(
-            select(jobs.c.state, jobs.c.error).where(jobs.c.key == taken.job_key)
-        ).one()
-    if state != "succeeded":
-        raise RuntimeError(f"the training {state}: {error}")
-    took = json.loads(Path(folder_of(settings.artifacts_url, job.id), RESULT).read_text())
-    return Timing(took["wall"], took["cpu"], rows)
-
-
-def _spec(way: Way, epochs: int) -> dict[str, Any]:
-    return {
-        "dataset": {
-            "name": "synthetic",
-            "shape": [1, 8, 8],
-            "classes": 10,
-            "train_samples": BATCH * ITERATIONS_AN_EPOCH,
-            "test_samples": 10 * BATCH,
-        },
-        "network": {"layers": LAYERS},
-        "epochs": epochs,
-        "batch_size": BATCH,
-        "record": way.record,
-    }
-
-
 def measure(running: Service, pairs: int, epochs: int) -> list[Line]:
-    database = DatabaseSettings(url=SecretStr(running.stack.database_url))
-    settings = Settings(home=running.home, database=database)
-    settings.datasets_folder.mkdir(parents=True, exist_ok=True)
+    settings = settings_of(running)
     timings: dict[str, list[Timing]] = {name: [] for name in WAYS}
     names = list(WAYS)
     train(running, settings, WAYS["recorded"], 1)

@@ -10,23 +10,15 @@ import sys
 from contextlib import AbstractContextManager, ExitStack
 
 from benchmarks.books import free_port, id_of, make_owner, make_rows
-from benchmarks.measuring import (
-    Line,
-    asked,
-    conclude,
-    middle,
-    milliseconds,
-    percentile,
-    ratios_of,
-)
+from benchmarks.measuring import Line, asked, conclude, ratios_of
+from benchmarks.processes import CLIENTS, PROCESSES, gets, load_line
 from benchmarks.service import Server, Service, service, serving
-from benchmarks.wire import Load, all_seconds, hammer
+from benchmarks.wire import Load
 from models.domain.lifecycle import Phase
 from services.database import transaction
 from services.pages import Page
 from services.recording import flush
 
-CLIENTS = 8
 ROUNDS, QUICK_ROUNDS = 15, 3
 POLLS_A_CLIENT, QUICK_POLLS_A_CLIENT = 250, 30
 GOAL = 0.5
@@ -40,20 +32,19 @@ def measure(rounds: int, polls_a_client: int) -> list[Line]:
     with ExitStack() as stack:
         running = stack.enter_context(service())
         job_path, bare_path = _running_job(running)
-        api = stack.enter_context(running.api())
-        both = stack.enter_context(running.api(workers=2))
+        apis = stack.enter_context(running.apis(PROCESSES))
         other = stack.enter_context(_bare(running))
         for _ in range(rounds):
-            bare.append(_polls(other, bare_path, polls_a_client))
-            ours.append(_polls(api, job_path, polls_a_client))
-            again.append(_polls(other, bare_path, polls_a_client))
-            two.append(_polls(both, job_path, polls_a_client))
+            bare.append(gets(other, bare_path, polls_a_client))
+            ours.append(gets(apis[1], job_path, polls_a_client))
+            again.append(gets(other, bare_path, polls_a_client))
+            two.append(gets(apis[2], job_path, polls_a_client))
     ratio = ratios_of([load.rate for load in ours], [load.rate for load in bare])
     same = ratios_of([load.rate for load in again], [load.rate for load in bare])
     return [
-        _line(f"bare route, {CLIENTS} clients", bare),
-        _line(f"GET /v1/jobs/{{id}}, {CLIENTS} clients", ours),
-        _line("the same, two API processes", two),
+        load_line(f"bare route, {CLIENTS} clients", bare),
+        load_line(f"GET /v1/jobs/{{id}}, {CLIENTS} clients", ours),
+        load_line("the same, 2 API processes", two),
         Line(
             "status poll over the bare route",
             str(ratio),
@@ -77,17 +68,6 @@ def _bare(running: Service) -> AbstractContextManager[Server]:
     port = free_port()
     command = [sys.executable, "-m", "benchmarks.bare_route", str(port)]
     return serving(command, port, running.home / "bare.log", running.environment())
-
-
-def _polls(server: Server, path: str, count: int) -> Load:
-    return hammer(server.url, CLIENTS, count, lambda wire: wire.request("GET", path), warm_up=3)
-
-
-def _line(what: str, loads: list[Load]) -> Line:
-    seconds = all_seconds(loads)
-    rate = middle([load.rate for load in loads])
-    p50, p95 = milliseconds(middle(seconds)), milliseconds(percentile(seconds, 0.95))
-    return Line(what, f"{rate:,.0f} a second, p50 {p50}, p95 {p95}")
 
 
 def main() -> int:

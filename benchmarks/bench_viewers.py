@@ -1,4 +1,4 @@
-"""A thousand viewers of the event streams of 20 running jobs, served by one API process.
+"""A thousand viewers of the event streams of 20 running jobs, served by one API process, then two.
 
 A worker's part is played here: each job is flushed four times a second, as a trainer delivers, and
 who watches is told by a notifier. The viewers sit in a process of their own. Timed is from before a
@@ -10,13 +10,14 @@ flush begins until its rows have been read from a viewer's socket, for each flus
 import multiprocessing
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from sqlalchemy import Engine
 
 from benchmarks.books import id_of, make_owner, make_rows
 from benchmarks.measuring import Line, asked, conclude, middle, milliseconds, percentile
+from benchmarks.processes import PROCESSES, named
 from benchmarks.service import Server, Service, raise_file_limit, service
 from benchmarks.viewers import READY, STOP, Heard, watch
 from services.database import transaction
@@ -33,6 +34,7 @@ READY_SECONDS = 120.0
 FILES = 8_192
 TAIL_GOAL_SECONDS = 0.250
 CPU_GOAL = 0.35
+"""Goals of one API process; with two there is none."""
 
 
 @dataclass(slots=True)
@@ -136,12 +138,22 @@ def _lines(jobs: list[Job], heard: list[Heard], cores: float, memory: int) -> li
     ]
 
 
+def _of(processes: int, line: Line) -> Line:
+    """Say of how many processes a line is; the goals are of one."""
+    what = f"{named(processes)}: {line.what}"
+    return replace(line, what=what) if processes == 1 else Line(what, line.figure)
+
+
 def main() -> int:
     run = asked(sys.argv)
     raise_file_limit(FILES)
-    with service() as running, running.api() as api:
-        viewers, seconds = (QUICK_VIEWERS, QUICK_SECONDS) if run.quick else (VIEWERS, SECONDS)
-        lines = measure(running, api, viewers, seconds)
+    viewers, seconds = (QUICK_VIEWERS, QUICK_SECONDS) if run.quick else (VIEWERS, SECONDS)
+    lines = []
+    with service() as running:
+        for processes in PROCESSES:
+            with running.api(processes) as api:
+                measured = measure(running, api, viewers, seconds)
+            lines += [_of(processes, line) for line in measured]
     return conclude("Live viewers", lines, run)
 
 

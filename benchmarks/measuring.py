@@ -22,6 +22,7 @@ import numpy as np
 RESULTS = Path(__file__).parent / "RESULTS.md"
 RESAMPLES = 5_000
 SEED = 20_260_101
+BEGAN = time.monotonic()
 
 Work = Callable[[], object]
 Key = TypeVar("Key", bound=Hashable)
@@ -160,7 +161,8 @@ def publish(title: str, lines: Sequence[Line], *, keep: bool) -> int:
     rows = [f"| {each.what} | {each.figure} | {each.goal} | {_mark(each)} |" for each in lines]
     table = "\n".join(["| what | measured | goal | |", "| --- | --- | --- | --- |", *rows])
     when = datetime.now(UTC).strftime("%Y-%m-%d")
-    section = f"## {title}\n\n{when}, {machine()}.\n\n{table}\n"
+    took = f"it took {(time.monotonic() - BEGAN) / 60:.1f} minutes"
+    section = f"## {title}\n\n{when}, {machine()}; {took}.\n\n{table}\n"
     print(section)
     if keep:
         _merge(title, section)

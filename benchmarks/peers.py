@@ -21,13 +21,32 @@ from psycopg import sql
 
 from benchmarks.books import free_port
 from benchmarks.service import HOST, Server, serving
+from benchmarks.trackers import QUIET
 from benchmarks.wire import Wire
 
 MLFLOW = ("mlflow==3.17.0", "psycopg2-binary==2.9.13")
-TRACKIO = ("trackio",)
-TENSORBOARD = ("tensorboard",)
+TRACKIO = ("trackio==0.43.0",)
+TENSORBOARD = ("tensorboard==2.21.0",)
 MOST_METRICS_A_BATCH = 1_000
 """That one call of log-batch takes."""
+SETTLE_SECONDS, LOOK_SECONDS, QUIET_SHARE = 120.0, 1.0, 0.1
+"""It has settled once it takes less than that share of a core."""
+_RUNS = """
+    INSERT INTO runs (run_uuid, name, source_type, user_id, status, start_time, end_time,
+        lifecycle_stage, artifact_uri, experiment_id)
+    SELECT md5(i::text), 'run ' || i, 'LOCAL', 'bench', 'FINISHED', 1767225600000 + i * 60000,
+        1767225600000 + i * 60000 + 60000, 'active', '', %(experiment)s
+    FROM generate_series(1, %(count)s::bigint) AS i
+"""
+_RUNS_METRICS = """
+    INSERT INTO latest_metrics (run_uuid, key, value, timestamp, step, is_nan)
+    SELECT md5(i::text), key, (i * 7919 %% 100003) / 1e5::float8, 1767225600000, 46, false
+    FROM generate_series(1, %(count)s::bigint) AS i, unnest(%(metrics)s::text[]) AS key
+"""
+_RUNS_PARAMS = """
+    INSERT INTO params (run_uuid, key, value) SELECT md5(i::text), key, (i %% 1000)::text
+    FROM generate_series(1, %(count)s::bigint) AS i, unnest(%(params)s::text[]) AS key
+"""
 
 
 def environment_of(name: str, requirements: Sequence[str]) -> Path:
@@ -48,6 +67,12 @@ def environment_of(name: str, requirements: Sequence[str]) -> Path:
         subprocess.run([*pip, "install", "-q", "--no-input", *requirements], check=True)
         stamp.write_text(wanted)
     return folder / "bin"
+
+
+def packages_of(name: str, requirements: Sequence[str]) -> Path:
+    """Where that environment keeps its packages; made as `environment_of` does."""
+    (packages,) = (environment_of(name, requirements).parent / "lib").glob("python3*/site-packages")
+    return packages
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +136,29 @@ class Mlflow:
             )
             connection.execute("ANALYZE metrics")
 
+    def fill_runs(self, count: int) -> None:
+        """Put so many finished runs into its store, by SQL, each with numbers and parameters."""
+        parameters = {
+            "experiment": int(self.experiment),
+            "count": count,
+            "metrics": ["best_loss", "train_loss", "train_accuracy"],
+            "params": ["lr", "seed", "weight_decay"],
+        }
+        with psycopg.connect(self.database_url, autocommit=True) as connection:
+            for statement in (_RUNS, _RUNS_METRICS, _RUNS_PARAMS):
+                connection.execute(statement, parameters)
+            connection.execute("ANALYZE")
+
+    def searches(self, wire: Wire, wanted: str, order: str, count: int) -> bytes:
+        """Make the request for a page of runs, filtered and ordered."""
+        body = {
+            "experiment_ids": [self.experiment],
+            "filter": wanted,
+            "order_by": [order],
+            "max_results": count,
+        }
+        return wire.request("POST", "/api/2.0/mlflow/runs/search", body)
+
 
 @contextmanager
 def mlflow(server_url: str, workers: int) -> Iterator[Mlflow]:
@@ -139,9 +187,24 @@ def mlflow(server_url: str, workers: int) -> Iterator[Mlflow]:
         log = Path(folder) / "log"
         with serving(command, port, log, _quiet(programs, folder), "/health") as server:
             start_seconds = time.perf_counter() - began
+            _let_settle(server)
             with Wire(server.url) as wire:
                 made = wire.post("/api/2.0/mlflow/experiments/create", {"name": "bench"})
             yield Mlflow(server, database_url, str(made["experiment_id"]), start_seconds)
+
+
+def _let_settle(server: Server) -> None:
+    """Wait until all of its processes have started: it answers as soon as the first one has."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    before = server.cpu_seconds()
+    while time.monotonic() < deadline:
+        time.sleep(LOOK_SECONDS)
+        now = server.cpu_seconds()
+        # Less than before: a process of it has ended, so it is not done.
+        if 0 <= now - before < QUIET_SHARE * LOOK_SECONDS:
+            return
+        before = now
+    raise TimeoutError(f"MLflow's server is busy {SETTLE_SECONDS:.0f} s after its start")
 
 
 def _quiet(programs: Path, home: str) -> dict[str, str]:
@@ -150,6 +213,5 @@ def _quiet(programs: Path, home: str) -> dict[str, str]:
     return kept | {
         "HOME": home,
         "PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', '')}",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "DO_NOT_TRACK": "true",
+        **QUIET,
     }

@@ -5,10 +5,11 @@ import os
 import resource
 import signal
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 from pydantic import SecretStr
@@ -28,6 +29,8 @@ START_SECONDS = 120.0
 STOP_SECONDS = 15.0
 ROOT = Path(__file__).parent.parent
 
+Seen = TypeVar("Seen")
+
 
 @dataclass(frozen=True, slots=True)
 class Server:
@@ -38,13 +41,21 @@ class Server:
 
     def cpu_seconds(self) -> float:
         """How much CPU it has used up to now."""
-        leader = psutil.Process(self.pid)
-        times = [each.cpu_times() for each in (leader, *leader.children(recursive=True))]
+        times = self._each(psutil.Process.cpu_times)
         return sum(each.user + each.system for each in times)
 
     def memory_bytes(self) -> int:
+        """How much memory it has; what its processes share is counted once."""
+        return sum(each.pss for each in self._each(psutil.Process.memory_full_info))
+
+    def _each(self, look: Callable[[psutil.Process], Seen]) -> list[Seen]:
+        """Look at each of its processes; one that ends meanwhile is left out."""
         leader = psutil.Process(self.pid)
-        return sum(each.memory_info().rss for each in (leader, *leader.children(recursive=True)))
+        found = []
+        for process in (leader, *leader.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                found.append(look(process))
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +84,12 @@ class Service:
         log = self.home / f"api-{port}.log"
         with serving(command, port, log, self.environment()) as server:
             yield server
+
+    @contextmanager
+    def apis(self, counts: Iterable[int]) -> Iterator[dict[int, Server]]:
+        """Serve the API beside itself on the same database: with so many processes, each."""
+        with ExitStack() as stack:
+            yield {workers: stack.enter_context(self.api(workers)) for workers in counts}
 
     @contextmanager
     def worker(self) -> Iterator[None]:

@@ -1,8 +1,9 @@
-"""Two ways to train a job, timed in the trainer's own process: the service's, and a bare one.
+"""Ways to train a job, timed in the trainer's own process: the service's, and a bare one.
 
 The bare loop is what somebody would write in an afternoon: it computes every number that the
 service records (each loss and learning rate, how many were right, gradient norms and layer readings
-at the same iterations, the test set at each epoch's end) and throws them away.
+at the same iterations, the test set at each epoch's end) and throws them away, or tells somebody
+else's tracker of each iteration.
 """
 
 import json
@@ -15,6 +16,7 @@ from pathlib import Path
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
+from benchmarks.trackers import Log, start
 from models.domain.checkpoints import Resumed
 from models.domain.lifecycle import Phase, StopReason
 from worker.training.artifacts import Artifacts
@@ -27,7 +29,8 @@ from worker.training.pulse import Pulse
 from worker.training.sink import Ended, Sink, StopSignal, TrainRequest
 from worker.training.trainer import run
 
-RESULT = "timing.json"
+RESULT, ENDING = "timing.json", "ending.json"
+"""Files of a job: the seconds of its loop, and those that a tracker took after it."""
 
 
 def recorded(request: TrainRequest, sink: Sink, signal: StopSignal) -> Ended:
@@ -46,6 +49,19 @@ def recorded(request: TrainRequest, sink: Sink, signal: StopSignal) -> Ended:
 
 def bare(request: TrainRequest, sink: Sink, signal: StopSignal) -> Ended:
     """Train, and tell nobody."""
+    return _alone(request, sink, signal, None)
+
+
+def tracked(request: TrainRequest, sink: Sink, signal: StopSignal) -> Ended:
+    """Train, and tell the tracker that the job's tags name."""
+    tracker = start(request.spec["tags"])
+    ended = _alone(request, sink, signal, tracker.log)
+    with _timed(request, ENDING):
+        tracker.finish()
+    return ended
+
+
+def _alone(request: TrainRequest, sink: Sink, signal: StopSignal, log: Log | None) -> Ended:
     pulse = Pulse(sink, signal)
     parts = prepare(request, pulse.beat)
     sink.resumed(Resumed(0, 0, like=True))
@@ -53,11 +69,11 @@ def bare(request: TrainRequest, sink: Sink, signal: StopSignal) -> Ended:
     parts.network.train()
     with _timed(request):
         for epoch in range(1, int(parts.spec["epochs"]) + 1):
-            _epoch(parts, epoch)
+            _epoch(parts, epoch, log)
     return Ended(StopReason.EPOCHS, 0, None, None)
 
 
-def _epoch(parts: Parts, epoch: int) -> None:
+def _epoch(parts: Parts, epoch: int, log: Log | None) -> None:
     train, size = parts.data.train, parts.batches.size
     order = epoch_order(parts.seed, epoch, len(train))
     parts.augment.begin_epoch(epoch, len(train))
@@ -83,10 +99,13 @@ def _epoch(parts: Parts, epoch: int) -> None:
             learner.readings.after_backward(1.0)
         if _due(iteration, parts.spec["record"]["grad_norm_every"]):
             get_total_norm([p.grad for p in parts.network.parameters() if p.grad is not None])
-        (output.detach().argmax(dim=1) == train.labels[index]).sum()
+        right = (output.detach().argmax(dim=1) == train.labels[index]).sum()
         learner.optimizer.step()
         if layers_due:
             learner.readings.after_step()
+        if log is not None:
+            rate, accuracy = parts.rate(iteration), right.item() / len(index)
+            log({"loss": loss.item(), "lr": rate, "accuracy": accuracy}, iteration)
     _judge(parts, started)
 
 
@@ -109,14 +128,14 @@ def _due(iteration: int, every: int) -> bool:
 
 
 @contextmanager
-def _timed(request: TrainRequest) -> Iterator[None]:
+def _timed(request: TrainRequest, name: str = RESULT) -> Iterator[None]:
     """Write down the wall and CPU seconds of the block, of all of the process's threads."""
     wall, cpu = time.perf_counter(), _cpu_seconds()
     yield
     took = {"wall": time.perf_counter() - wall, "cpu": _cpu_seconds() - cpu}
     folder = Path(request.artifacts_url)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / RESULT).write_text(json.dumps(took))
+    (folder / name).write_text(json.dumps(took))
 
 
 def _cpu_seconds() -> float:

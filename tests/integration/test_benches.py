@@ -19,7 +19,9 @@ SECONDS = 240
         ("bench_archive", "| the file over the rows in the table | "),
         ("bench_curve", "| time a point, "),
         ("bench_flush", "| flush over bare COPY, 200 rows | "),
+        ("bench_poll", "| the same, 2 API processes | "),
         ("bench_submit", "| promised and not in the book | 0 | 0 | reached |"),
+        ("bench_trackers", "| Gradbook, as by default: wall over bare | "),
         ("simulate_fleet", " jobs, epochs, readings | 0 | 0 | reached |"),
     ],
 )

@@ -1,0 +1,117 @@
+"""Whole trainings, each in a trainer process of its own under a supervisor, as a slot has them."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+from sqlalchemy import func, select
+
+from benchmarks.service import Service
+from benchmarks.trainings import ENDING, RESULT
+from foundation.settings import DatabaseSettings, Settings
+from models.tables import iterations, jobs
+from services.claims import Slot, claim
+from services.database import transaction
+from services.filestore import folder_of
+from services.submission import draft_job, submit
+from worker.line import Line as DatabaseLine
+from worker.shutdown import Shutdown
+from worker.supervisor import Supervisor
+
+ITERATIONS_AN_EPOCH = 200
+BATCH = 64
+LAYERS = [
+    {"conv": {"channels": 16, "kernel": 3, "padding": 1}},
+    {"relu": {}},
+    {"max_pool": {"size": 2}},
+    {"flatten": {}},
+    {"linear": {"features": 10}},
+]
+LEASE_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds of a training process, from the first iteration to the last.
+
+    Attributes:
+        rows: are in the book.
+        ending: wall seconds that a tracker took after the last iteration.
+
+    """
+
+    wall: float
+    cpu: float
+    rows: int
+    ending: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A way to train.
+
+    Attributes:
+        train: the function of benchmarks.trainings.
+        record: what is recorded.
+        tags: of the job; they name a tracker to `tracked`.
+
+    """
+
+    train: str
+    record: dict[str, int] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+def settings_of(running: Service) -> Settings:
+    """Settings of a worker on these servers."""
+    database = DatabaseSettings(url=SecretStr(running.stack.database_url))
+    settings = Settings(home=running.home, database=database)
+    settings.datasets_folder.mkdir(parents=True, exist_ok=True)
+    return settings
+
+
+def train(running: Service, settings: Settings, way: Way, epochs: int) -> Timing:
+    """Submit a job, claim it, and see it through as a slot does."""
+    draft = draft_job(_spec(way, epochs), settings.limits)
+    with transaction(running.engine) as connection:
+        (job,) = submit(connection, [draft])
+        slot = Slot("bench", "bench", 0, "cpu")
+        taken = claim(connection, "default", slot, LEASE_SECONDS)
+    if taken is None or taken.job_id != job.id:
+        raise RuntimeError("another job waits in the queue")
+    line = DatabaseLine(running.engine)
+    shutdown = Shutdown(settings.worker.grace_seconds)
+    Supervisor(taken, line, settings, shutdown, train=f"benchmarks.trainings:{way.train}").run()
+    line.close()
+    with transaction(running.engine) as connection:
+        mine = iterations.c.job_key == taken.job_key
+        rows = connection.scalar(select(func.count()).where(mine)) or 0
+        state, error = connection.execute(
+            select(jobs.c.state, jobs.c.error).where(jobs.c.key == taken.job_key)
+        ).one()
+    if state != "succeeded":
+        raise RuntimeError(f"the training {state}: {error}")
+    folder = Path(folder_of(settings.artifacts_url, job.id))
+    took = json.loads((folder / RESULT).read_text())
+    after = folder / ENDING
+    ending = json.loads(after.read_text())["wall"] if after.exists() else 0.0
+    return Timing(took["wall"], took["cpu"], rows, ending)
+
+
+def _spec(way: Way, epochs: int) -> dict[str, Any]:
+    return {
+        "dataset": {
+            "name": "synthetic",
+            "shape": [1, 8, 8],
+            "classes": 10,
+            "train_samples": BATCH * ITERATIONS_AN_EPOCH,
+            "test_samples": 10 * BATCH,
+        },
+        "network": {"layers": LAYERS},
+        "epochs": epochs,
+        "batch_size": BATCH,
+        "record": way.record,
+        "tags": way.tags,
+    }
