@@ -22,7 +22,7 @@ log = get_logger("worker")
 
 TICK_SECONDS = 0.2
 PING_SECONDS = 1.0
-ANSWER_SECONDS = 1.5
+ANSWER_SECONDS = 1.25
 """How long a trainer may take to obey a cancel; then its process group is ended."""
 LEAVE_SECONDS = 5.0
 """How long a trainer may take to leave after its last word."""

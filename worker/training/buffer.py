@@ -1,14 +1,15 @@
 """Iterations' scalars, kept on the device until a whole run of them is copied out.
 
-What the host knows (numbers, learning rate) is written into host rows at once. What only the device
-knows (loss, gradient norm, right answers, a skipped update) stays where it is, a reference a
-number, and is put together by one operation a column. Only `take`, a few times a second, does
-that and waits for the device.
+An iteration only leaves references: to what the host knows (numbers, learning rate), and to what
+the device alone knows (loss, gradient norm, right answers, a skipped update), which stays where
+it is. Only `take`, a few times a second, puts them together, by one operation a column, and waits
+for the device.
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,8 @@ import torch
 from torch import Tensor
 
 from models.rows import ROW_DTYPE, Rows
+
+_KNOWN = ("iteration", "epoch", "batch", "samples", "lr")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,27 +86,6 @@ def _timer() -> torch.cuda.Event:
     return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
 
 
-class _Column:
-    """Numbers of some slots, on the device; the other slots have 0."""
-
-    def __init__(self) -> None:
-        self._slots: list[int] = []
-        self._numbers: list[Tensor] = []
-
-    def write(self, slot: int, number: Tensor) -> None:
-        self._slots.append(slot)
-        self._numbers.append(number)
-
-    def take(self, count: int) -> npt.NDArray[np.float64]:
-        """Copy out what slots 0…count - 1 have, waiting for the device."""
-        values = np.zeros(count)
-        if self._numbers:
-            values[self._slots] = torch.stack(self._numbers).double().cpu().numpy()
-        self._slots.clear()
-        self._numbers.clear()
-        return values
-
-
 class ScalarBuffer:
     """Room for `capacity` iterations; the caller takes them out before there are more."""
 
@@ -111,14 +93,11 @@ class ScalarBuffer:
         self.capacity, self.device = capacity, device
         on_gpu = device.type == "cuda"
         self.clock: Clock = DeviceClock(capacity) if on_gpu else HostClock(capacity)
-        self._loss, self._correct = _Column(), _Column()
-        self._grad_norm, self._skipped = _Column(), _Column()
-        self._rows = np.zeros(capacity, dtype=ROW_DTYPE)
-        self._filled = 0
+        self._kept: list[tuple[Any, ...]] = []
 
     @property
     def filled(self) -> int:
-        return self._filled
+        return len(self._kept)
 
     def write(
         self,
@@ -138,31 +117,35 @@ class ScalarBuffer:
             skipped: not 0 where the update was.
 
         """
-        slot = self._filled
-        iteration, epoch, batch, samples, lr = row
-        has_norm = grad_norm is not None
-        self._rows[slot] = (iteration, epoch, batch, samples, 0.0, lr, 0.0, has_norm, 0.0)
-        self._loss.write(slot, loss)
-        self._correct.write(slot, correct)
-        if grad_norm is not None:
-            self._grad_norm.write(slot, grad_norm)
-        if skipped is not None:
-            self._skipped.write(slot, skipped)
-        self.clock.mark(slot)
-        self._filled += 1
+        self.clock.mark(len(self._kept))
+        self._kept.append((*row, loss, correct, grad_norm, skipped))
 
     def take(self) -> Drained | None:
-        """Copy out what was kept since the last take, waiting for the device once."""
-        count = self._filled
+        """Copy out what was kept since the last take, waiting for the device."""
+        count = len(self._kept)
         if count == 0:
             return None
-        rows = self._rows[:count].copy()
-        rows["loss"] = self._loss.take(count)
-        rows["grad_norm"] = self._grad_norm.take(count)
+        *known, losses, correct, norms, skipped = zip(*self._kept, strict=True)
+        rows = np.zeros(count, ROW_DTYPE)
+        for name, column in zip(_KNOWN, known, strict=True):
+            rows[name] = column
+        rows["loss"] = _numbers(losses)
+        rows["has_grad_norm"] = [norm is not None for norm in norms]
+        rows["grad_norm"] = _numbers(norms)
         rows["seconds"] = self.clock.seconds(count)
         _make_nans_alike(rows)
-        self._filled = 0
-        return Drained(rows, self._correct.take(count), self._skipped.take(count))
+        self._kept.clear()
+        return Drained(rows, _numbers(correct), _numbers(skipped))
+
+
+def _numbers(column: Sequence[Tensor | None]) -> npt.NDArray[np.float64]:
+    """Copy numbers from the device, by one operation; 0 where there is none."""
+    values = np.zeros(len(column))
+    there = [number for number in column if number is not None]
+    if there:
+        places = [place for place, number in enumerate(column) if number is not None]
+        values[places] = torch.stack(there).double().cpu().numpy()
+    return values
 
 
 def _make_nans_alike(rows: Rows) -> None:
