@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, delete, func, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import ColumnElement, Connection, ScalarSelect, delete, func, select
+from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from models.tables import attempts, workers
 
@@ -72,22 +72,33 @@ def fresh() -> ColumnElement[bool]:
 
 def crews(connection: Connection) -> dict[str, Crew]:
     """The crew of each queue that has one."""
-    found: dict[str, Crew] = {}
-    for queues, devices, free in connection.execute(_CREWS):
+    return crews_of(connection.scalars(_ALL).one())
+
+
+def crews_of(found: Sequence[Any]) -> dict[str, Crew]:
+    """Put together what `all_crews` has selected."""
+    made: dict[str, Crew] = {}
+    for queues, devices, free in found:
         for queue in queues:
-            known = found.get(queue, Crew(frozenset(), 0))
-            found[queue] = Crew(known.devices | set(devices), known.free + max(0, free))
-    return found
+            known = made.get(queue, Crew(frozenset(), 0))
+            made[queue] = Crew(known.devices | set(devices), known.free + max(0, free))
+    return made
 
 
-def _crews() -> Select[Any]:
+def all_crews() -> ScalarSelect[Any]:
+    """Of each worker: its queues, its devices, and how many of its slots are free.
+
+    One value, so that it goes along with what else is asked for.
+    """
     busy = (
         select(func.count())
         .where(attempts.c.worker == workers.c.name, attempts.c.ended_at.is_(None))
         .scalar_subquery()
     )
-    return select(workers.c.queues, workers.c.devices, workers.c.slots - busy).where(fresh())
+    one = func.jsonb_build_array(workers.c.queues, workers.c.devices, workers.c.slots - busy)
+    every = func.coalesce(func.jsonb_agg(one), func.jsonb_build_array(), type_=JSONB)
+    return select(every).where(fresh()).scalar_subquery()
 
 
 # Made once: every submit and every poll of a job that waits asks for it.
-_CREWS = _crews()
+_ALL = select(all_crews())

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel
 from sqlalchemy import Row
 
 from models.domain.lifecycle import State
@@ -62,8 +61,8 @@ def _common(row: Row[Any], wait: Wait | None) -> dict[str, Any]:
     """Everything but `attempts` and `error`: columns of the same name, and what is made of them."""
     return {
         **{name: getattr(row, name) for name in _SAME_NAME},
-        "spec": _in_order(row.spec, JobSpec),
-        "plan": _in_order(row.plan, Plan),
+        "spec": _in_order(row.spec, _SPEC),
+        "plan": _in_order(row.plan, _PLAN),
         "waiting_for": wait and wait.waiting_for,
         "queue_position": wait and wait.position,
         "progress": progress_of(row),
@@ -81,12 +80,13 @@ def _common(row: Row[Any], wait: Wait | None) -> dict[str, Any]:
     }
 
 
-def _in_order(stored: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+def _in_order(stored: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
     """Put back the order of the fields, which JSONB does not keep."""
-    known = {name: stored[name] for name in model.model_fields if name in stored}
+    known = {name: stored[name] for name in names if name in stored}
     return known | stored
 
 
+_SPEC, _PLAN = tuple(JobSpec.model_fields), tuple(Plan.model_fields)
 _SAME_NAME = (
     "id",
     "name",

@@ -22,7 +22,7 @@ from models.domain.lifecycle import State
 from models.schemas.job import WaitingFor
 from models.tables import jobs
 from services.claims import fitting
-from services.fleet import FRESH_SECONDS, Crew, crews
+from services.fleet import FRESH_SECONDS, Crew, all_crews, crews_of
 from services.job_view import Wait
 
 
@@ -31,8 +31,11 @@ def waits(connection: Connection, rows: Sequence[Row[Any]]) -> dict[int, Wait]:
     queued = [row for row in rows if row.state == State.QUEUED]
     if not queued:
         return {}
-    places = _places(connection, {row.queue for row in queued}, [row.key for row in queued])
-    crewed = crews(connection)
+    line = _COUNTED if len(queued) <= MOST_COUNTED else _NUMBERED
+    asked = {"keys": [row.key for row in queued], "queues": list({row.queue for row in queued})}
+    found = connection.execute(line, asked).all()
+    places = {row.key: (row.place, row.now) for row in found}
+    crewed = crews_of(found[0].crews) if found else {}
     waiting = {}
     for row in queued:
         # One that was claimed between two statements has no place any more.
@@ -43,22 +46,12 @@ def waits(connection: Connection, rows: Sequence[Row[Any]]) -> dict[int, Wait]:
     return waiting
 
 
-def _places(
-    connection: Connection, queues: set[str], keys: Sequence[int]
-) -> dict[int, tuple[int, datetime]]:
-    """Count from 1 in the order in which jobs are claimed, each queue by itself.
-
-    Returns:
-        The job's place, and the database's time.
-
-    """
-    line = _COUNTED if len(keys) <= MOST_COUNTED else _NUMBERED
-    found = connection.execute(line, {"keys": list(keys), "queues": list(queues)})
-    return {row.key: (row.place, row.now) for row in found}
-
-
 def _counted() -> Select[Any]:
-    """For each job by itself: those before it are counted, by the index of what waits alone."""
+    """For each job by itself: those before it are counted, by the index of what waits alone.
+
+    Places count from 1 in the order in which jobs are claimed, each queue by itself; beside them
+    is the database's time, and who is there to take the jobs.
+    """
     before = jobs.alias()
 
     def count(*conditions: ColumnElement[bool]) -> ColumnElement[int]:
@@ -68,9 +61,9 @@ def _counted() -> Select[Any]:
     better = count(before.c.priority > jobs.c.priority)
     # It counts itself, too.
     older = count(before.c.priority == jobs.c.priority, before.c.key <= jobs.c.key)
-    return select(
-        jobs.c.key, (better + older).label("place"), func.clock_timestamp().label("now")
-    ).where(jobs.c.key == func.any(_KEYS), jobs.c.state == _QUEUED)
+    return select(jobs.c.key, (better + older).label("place"), *_MOMENT).where(
+        jobs.c.key == func.any(_KEYS), jobs.c.state == _QUEUED
+    )
 
 
 def _numbered() -> Select[Any]:
@@ -86,15 +79,14 @@ def _numbered() -> Select[Any]:
         )
         .subquery()
     )
-    return select(line.c.key, line.c.place, func.clock_timestamp().label("now")).where(
-        line.c.key == func.any(_KEYS)
-    )
+    return select(line.c.key, line.c.place, *_MOMENT).where(line.c.key == func.any(_KEYS))
 
 
 MOST_COUNTED = 4
 _KEYS = bindparam("keys", type_=ARRAY(BigInteger))
 # Not a parameter: what serves is an index of the queued ones alone.
 _QUEUED: ColumnElement[str] = literal_column("'queued'", Text)
+_MOMENT = (func.clock_timestamp().label("now"), all_crews().label("crews"))
 _COUNTED, _NUMBERED = _counted(), _numbered()
 
 
