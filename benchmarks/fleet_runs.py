@@ -139,9 +139,16 @@ def simulate(running: Service, fleet: Fleet) -> Measured:
     return _measured(fleet, first, last, reports, grown)
 
 
-def missing_in(engine: Engine, run: Measured) -> int:
-    """Count what the run has flushed and the book has not, or what it has too often."""
-    keys = list(run.rows_of_jobs)
+def missing_in(engine: Engine, rows_of_jobs: Mapping[int, int], layers: int) -> int:
+    """Count what was flushed and the book has not, or what it has too often.
+
+    Args:
+        engine: the book.
+        rows_of_jobs: that were flushed, of each job.
+        layers: of each job's network.
+
+    """
+    keys = list(rows_of_jobs)
     with transaction(engine) as connection:
         booked = {
             key: (count, first, last)
@@ -163,14 +170,14 @@ def missing_in(engine: Engine, run: Measured) -> int:
             for table in (epochs, layer_readings)
         ]
     wrong = 0
-    for key, rows in run.rows_of_jobs.items():
+    for key, rows in rows_of_jobs.items():
         count, first, last = booked.get(key, (0, 1, 0))
         # No row is there twice (the primary key), so as many as the last one's number are all.
         wrong += abs(rows - count) + abs(first - 1) + abs(last - rows)
-    flushed = run.rows_of_jobs.values()
+    flushed = rows_of_jobs.values()
     expected = (
         sum(epochs_of(rows) for rows in flushed),
-        sum(readings_of(rows, run.fleet.load.layers) for rows in flushed),
+        sum(readings_of(rows, layers) for rows in flushed),
     )
     return wrong + sum(abs(a - b) for a, b in zip(others, expected, strict=True))
 

@@ -73,20 +73,20 @@ class Site(NamedTuple):
 
 
 COSTS = Costs(
-    flush_cpu=0.60e-3,
-    row_cpu=8.2e-6,
-    flush_wal=253.0,
+    flush_cpu=0.85e-3,
+    row_cpu=5.7e-6,
+    flush_wal=244.0,
     row_wal=234.0,
-    hint_cpu=0.12e-3,
-    supervisor_flush_cpu=1.55e-3,
-    supervisor_row_cpu=9.8e-6,
+    hint_cpu=0.11e-3,
+    supervisor_flush_cpu=1.95e-3,
+    supervisor_row_cpu=5.0e-6,
     row_bytes=TableBytes(
         iterations=125.7,
-        rollups=260.1,
-        layer_readings=146.8,
-        series_rollups=154.0,
-        epochs=279.7,
-        events=476.2,
+        rollups=256.2,
+        layer_readings=146.1,
+        series_rollups=156.9,
+        epochs=269.7,
+        events=490.6,
     ),
 )
 SITES = (
