@@ -73,19 +73,19 @@ class Site(NamedTuple):
 
 
 COSTS = Costs(
-    flush_cpu=0.85e-3,
-    row_cpu=5.7e-6,
-    flush_wal=244.0,
+    flush_cpu=0.74e-3,
+    row_cpu=5.5e-6,
+    flush_wal=241.0,
     row_wal=234.0,
-    hint_cpu=0.11e-3,
-    supervisor_flush_cpu=1.95e-3,
-    supervisor_row_cpu=5.0e-6,
+    hint_cpu=0.10e-3,
+    supervisor_flush_cpu=1.76e-3,
+    supervisor_row_cpu=5.6e-6,
     row_bytes=TableBytes(
         iterations=125.7,
-        rollups=256.2,
-        layer_readings=146.1,
-        series_rollups=156.9,
-        epochs=269.7,
+        rollups=260.1,
+        layer_readings=146.6,
+        series_rollups=155.2,
+        epochs=259.8,
         events=490.6,
     ),
 )
