@@ -17,6 +17,7 @@ With `--model` it measures nothing and prints docs/scale.md's tables: benchmarks
 """
 
 import argparse
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ TITLE = "Simulated fleet"
 SUPERVISORS, QUICK_SUPERVISORS = 300, 12
 SECONDS, QUICK_SECONDS = 8.0, 2.0
 CONNECTIONS, QUICK_CONNECTIONS = 32, 4
+# The stack's server takes 200; the bench itself and hints have some.
+MOST_CONNECTIONS = 160
 ITERATIONS_A_SECOND = 20.0
 LAYERS = 12
 # Fleets by which the costs are told apart: few rows a flush, as is usual, and many.
@@ -196,8 +199,10 @@ def _asked(arguments: Sequence[str]) -> Asked | None:
         iterations_a_second=found.iterations_a_second,
         connections=found.database_connections or (QUICK_CONNECTIONS if quick else CONNECTIONS),
     )
-    if min(asked.supervisors, asked.seconds, asked.iterations_a_second, asked.connections) <= 0:
-        parser.error("numbers must be above 0")
+    if not all(0 < each < math.inf for each in (asked.seconds, asked.iterations_a_second)):
+        parser.error("seconds and iterations a second must be above 0")
+    if asked.supervisors < 1 or not 0 < asked.connections <= MOST_CONNECTIONS:
+        parser.error(f"at least one supervisor, and 1 to {MOST_CONNECTIONS} database connections")
     return asked
 
 
