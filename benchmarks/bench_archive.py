@@ -51,11 +51,6 @@ _OLDEST = text("""
     SELECT extract(epoch FROM max(clock_timestamp() - xact_start))::double precision
     FROM pg_stat_activity WHERE application_name = :worker
 """)
-_TIMES = text("""
-    SELECT extract(epoch FROM jobs.archived_at - wanted_at)::double precision AS filing,
-        extract(epoch FROM settled_at - jobs.archived_at)::double precision AS removing
-    FROM archives JOIN jobs ON jobs.key = archives.job_key WHERE jobs.key = :key
-""")
 _TABLE_BYTES = text("SELECT pg_total_relation_size('iterations')")
 _FILE_BYTES = text("SELECT bytes FROM artifacts WHERE job_key = :key AND kind = 'archive'")
 
@@ -72,24 +67,28 @@ def make_run(engine: Engine, rows: int) -> Owner:
 
 
 def measure_archiving(engine: Engine, owner: Owner, settings: Settings, alone: float) -> list[Line]:
-    """Archive a job as a worker does, beside another one's flushes."""
-    _, before = flushes_beside(engine, lambda: threading.Event().wait(alone))
+    """Archive a job as a worker does, while another one flushes in the same process."""
+    _, flushes = flushes_beside(engine, lambda: threading.Event().wait(alone))
+    lines = [Line(f"flushes of another job alone ({len(flushes)})", tails(flushes))]
     with transaction(engine) as connection:
         want(connection, owner.job_key)
     working = make_engine(settings.database, application_name=WORKER)
-    archiver = Archiver(working, settings, Shutdown(1.0))
-    with longest_transaction(engine) as longest:
-        _, beside = flushes_beside(engine, archiver.look)
+    booked = Shutdown(1.0)
+    filing = Archiver(working, settings, booked, tell=lambda _: booked.begin())
+    removing = Archiver(working, settings, Shutdown(1.0))
+    for what, archiver in (
+        ("making the file and reading it back", filing),
+        ("removing the rows", removing),
+    ):
+        with longest_transaction(engine) as longest:
+            taken, flushes = flushes_beside(engine, archiver.look)
+        lines += [
+            Line(what, f"{taken:.1f} s"),
+            Line(f"{what}: longest transaction", milliseconds(max(longest))),
+            Line(f"{what}: flushes of another job ({len(flushes)})", tails(flushes)),
+        ]
     working.dispose()
-    with transaction(engine) as connection:
-        times = connection.execute(_TIMES, {"key": owner.job_key}).one()
-    return [
-        Line("making the file and reading it back", f"{times.filing:.1f} s"),
-        Line("removing the rows", f"{times.removing:.1f} s"),
-        Line("longest transaction of the archiver", milliseconds(max(longest))),
-        Line(f"flushes of another job alone ({len(before)})", tails(before)),
-        Line(f"flushes of another job meanwhile ({len(beside)})", tails(beside)),
-    ]
+    return lines
 
 
 @contextmanager
@@ -188,6 +187,9 @@ def main() -> int:
             lines += measure_archiving(engine, filed, settings, alone)
             lines += measure_sizes(engine, filed, rows, table_bytes)
             jobs = {"table": id_of(engine, tabled), "file": id_of(engine, filed)}
+            # As autovacuum will have done by the time that somebody reads.
+            with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                connection.execute(text("VACUUM ANALYZE iterations"))
             archives = Archives(settings.artifacts_url)
             lines += measure_reads(engine, jobs, rows, reads, archives)
             engine.dispose()
