@@ -15,13 +15,22 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnClause, Connection, delete, func, literal_column, select, update
+from sqlalchemy import (
+    ColumnClause,
+    Connection,
+    Row,
+    delete,
+    func,
+    literal_column,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 
 from models.domain.artifacts import ARCHIVE_KIND
 from models.domain.lifecycle import FINISHED
 from models.tables import archives, artifacts, jobs, metrics, progress
-from services.archived_tables import ARCHIVED, ArchivedTable
+from services.archived_tables import ARCHIVED, LAYERS, METRICS, ArchivedTable
 from services.lifecycle import Happening, add_events, lock_job
 from services.recording import write_artifacts
 from services.remains import walk_along_the_index
@@ -168,7 +177,7 @@ def remove_rows(connection: Connection, most: int = BATCH_ROWS) -> bool:
 
     """
     due = connection.execute(
-        select(archives.c.job_key, archives.c.removed_to)
+        select(archives.c.job_key, archives.c.removed_to, progress.c.iteration)
         .join(jobs, jobs.c.key == archives.c.job_key)
         .join(progress, progress.c.job_key == archives.c.job_key)
         .where(
@@ -183,11 +192,12 @@ def remove_rows(connection: Connection, most: int = BATCH_ROWS) -> bool:
     ).one_or_none()
     if due is None:
         return False
-    last = due.removed_to + most
     walk_along_the_index(connection)
+    tables = _filed(connection, due.job_key)
+    last = due.removed_to + _stretch(connection, due, tables, most)
     removed = [
         _remove(connection, table, due.job_key, (due.removed_to + 1, last), most)
-        for table in _filed(connection, due.job_key)
+        for table in tables
     ]
     # Of iterations there are not more than so many: rows 1, 2, 3 … each once.
     if all(count < most for count in removed[1:]):
@@ -203,6 +213,33 @@ def _filed(connection: Connection, job_key: int) -> list[ArchivedTable]:
     )
     names = set(connection.execute(booked).scalars())
     return [table for table in ARCHIVED if table.file_name in names]
+
+
+def _stretch(
+    connection: Connection, due: Row[Any, Any, Any], tables: Collection[ArchivedTable], most: int
+) -> int:
+    """Choose how many iterations to take, so that mostly no table has more rows of them.
+
+    Whatever is come back to walks over what was removed there before.
+    """
+    step = most
+    if METRICS in tables:
+        told = select(func.sum(metrics.c.count)).where(metrics.c.job_key == due.job_key)
+        values = int(connection.scalar(told) or 0)
+        step = min(step, (most - 1) * due.iteration // max(values, 1))
+    if LAYERS in tables:
+        readings = LAYERS.table.c
+        beyond = (
+            select(readings.iteration)
+            .where(readings.job_key == due.job_key, readings.iteration > due.removed_to)
+            .order_by(readings.iteration, readings.position)
+            .offset(most - 1)
+            .limit(1)
+        )
+        too_far = connection.scalar(beyond)
+        if too_far is not None:
+            step = min(step, too_far - 1 - due.removed_to)
+    return max(1, step)
 
 
 def _remove(
