@@ -89,11 +89,9 @@ def of_rows(iterations: Ints, values: Floats, present: Bools) -> Aggregates:
 def joined(parts: Aggregates, each: int) -> Aggregates:
     """Join every `each` buckets into one; their number is a multiple of it."""
     shape = (*parts.count.shape[:-1], -1, each)
-    total = parts.sum.reshape(shape)
-    sums = total[..., 0].copy()
     with np.errstate(over="ignore", invalid="ignore"):
-        for place in range(1, each):
-            sums += total[..., place]
+        # `accumulate` adds one after the other; `sum` would add in pairs of pairs.
+        sums = np.add.accumulate(parts.sum.reshape(shape), axis=-1)[..., -1]
     return Aggregates(
         first=parts.first.reshape(shape).min(axis=-1),
         count=parts.count.reshape(shape).sum(axis=-1),
