@@ -16,6 +16,7 @@ from sklearn.metrics import (
 )
 from torch import Tensor, nn
 
+from models.rows import ROW_DTYPE
 from tests.trainings import Book
 from worker.training.buffer import ScalarBuffer
 from worker.training.data.loading import Split
@@ -146,6 +147,27 @@ def test_every_nan_is_booked_with_the_bits_that_its_word_is_read_back_as() -> No
     recorder.deliver(state)
     for name in ("loss", "grad_norm"):
         assert book.table[name].tobytes() == struct.pack("<d", float("NaN"))
+
+
+def test_numbers_read_at_once_are_those_that_stay_on_the_device_until_they_are_taken() -> None:
+    buffers = [ScalarBuffer(64, CPU, at_once=at_once) for at_once in (True, False)]
+    losses = [0.1, math.nan, math.inf, 3e-39]
+    for iteration, loss in enumerate(losses, start=1):
+        norm = torch.tensor(loss / 3) if iteration % 2 else None
+        skipped = torch.tensor(1.0) if iteration == 4 else None
+        row = (iteration, 1, iteration, 8, 0.5)
+        for buffer in buffers:
+            buffer.write(row, torch.tensor(loss), torch.tensor(iteration), norm, skipped)
+    taken = [buffer.take() for buffer in buffers]
+    first, second = (each for each in taken if each is not None)
+    for name in ROW_DTYPE.names or ():
+        if name != "seconds":
+            assert first.rows[name].tobytes() == second.rows[name].tobytes()
+    assert first.rows["has_grad_norm"].tolist() == [True, False, True, False]
+    assert first.rows["loss"].tolist()[0] == torch.tensor(0.1).item()
+    assert first.correct.tolist() == second.correct.tolist() == [1, 2, 3, 4]
+    assert first.skipped.tolist() == second.skipped.tolist() == [0, 0, 0, 1]
+    assert all(buffer.take() is None for buffer in buffers)
 
 
 def test_training_may_go_on_after_it_with_one_warning() -> None:
