@@ -67,18 +67,16 @@ def measure_peer(running: Service, size: int, calls: int) -> list[Line]:
     path = f"/v1/jobs/{id_of(running.engine, owner)}/curve?series=loss&points={POINTS}"
     lines = []
     for workers in PEER_WORKERS:
-        with (
-            running.api() as api,
-            mlflow(running.stack.database_url, workers) as peer,
-            Wire(api.url) as ours,
-            Wire(peer.server.url) as theirs,
-        ):
-            run = peer.new_run(theirs)
+        with running.api() as api, mlflow(running.stack.database_url, workers) as peer:
+            with Wire(peer.server.url) as wire:
+                run = peer.new_run(wire)
+            # A server closes a connection on which nothing comes for some seconds: so a new one.
             peer.fill(run, "loss", size)
-            drawn = peer.charts(theirs, run, "loss", POINTS)
-            asked_for = ours.request("GET", path)
-            shown = len(theirs.ask(drawn).json()["metrics"])
-            others, ones = in_pairs(partial(theirs.ask, drawn), partial(ours.ask, asked_for), calls)
+            with Wire(api.url) as ours, Wire(peer.server.url) as theirs:
+                drawn = peer.charts(theirs, run, "loss", POINTS)
+                shown = len(theirs.ask(drawn).json()["metrics"])
+                curve = partial(ours.ask, ours.request("GET", path))
+                others, ones = in_pairs(partial(theirs.ask, drawn), curve, calls)
         ratio = ratios_of(others, ones)
         what = f"mlflow, {workers} worker{'s' if workers > 1 else ''}, {size:,} values"
         lines += [

@@ -73,15 +73,13 @@ def measure_peer(running: Service, count: int, calls: int) -> list[Line]:
     """Ask MLflow for such a page, with its one worker and with its default four."""
     lines = []
     for workers in PEER_WORKERS:
-        with (
-            mlflow(running.stack.database_url, workers) as peer,
-            Wire(peer.server.url) as wire,
-        ):
+        with mlflow(running.stack.database_url, workers) as peer:
             peer.fill_runs(count)
-            page = peer.searches(wire, "metrics.best_loss < 0.5", "metrics.best_loss ASC", PAGE)
-            if len(wire.ask(page).json()["runs"]) != PAGE:
-                raise RuntimeError("MLflow's page is not full")
-            seconds = in_turns({"page": partial(wire.ask, page)}, calls)["page"]
+            with Wire(peer.server.url) as wire:
+                page = peer.searches(wire, "metrics.best_loss < 0.5", "metrics.best_loss ASC", PAGE)
+                if len(wire.ask(page).json()["runs"]) != PAGE:
+                    raise RuntimeError("MLflow's page is not full")
+                seconds = in_turns({"page": partial(wire.ask, page)}, calls)["page"]
         what = f"mlflow, {workers} worker{'s' if workers > 1 else ''}, {count:,} runs"
         figure = (
             f"p50 {milliseconds(middle(seconds))}, p95 {milliseconds(percentile(seconds, 0.95))}"
