@@ -101,4 +101,6 @@ class CopyFormat:
         driver: Any = connection.connection.driver_connection
         with driver.cursor() as cursor, cursor.copy(self._statement) as copy:
             copy.write(self.encode(count, values, nulls))
+            # A part of it would lie here until the end, and the database waits for the whole.
+            driver.pgconn.flush()
             yield

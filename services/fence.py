@@ -1,16 +1,15 @@
 """The fence: the one UPDATE by which an attempt proves that the job is still its own.
 
-What happened goes with it, in the same statement: events, whose numbers it draws, and the epochs
-that some of them are of. It is written out, for every flush of every job runs it: to build it anew
-by expressions takes three times as long as the database takes to execute it, and each statement
-more is a way to the database and back.
+What happened goes with it, in the same statement: events, whose numbers it draws, the epochs that
+some of them are of, and the summary. It is written out and given to the driver itself, for every
+flush of every job runs it: to build it anew by expressions takes three times as long as the
+database takes to execute it, and each statement more is a way to the database and back.
 """
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ARRAY, Connection, bindparam, text
-from sqlalchemy import types as sql_types
+from sqlalchemy import Connection
 
 from models.domain.lifecycle import Wish
 from models.rows import Rows
@@ -30,35 +29,37 @@ class Crossed(NamedTuple):
     flushes: int
 
 
-_CROSS = text("""
+_CROSS = """
     WITH crossed AS (
         UPDATE progress SET
-            lease_until = clock_timestamp() + make_interval(secs => :lease_seconds),
-            last_event = last_event + :events,
-            last_line = last_line + :lines,
+            lease_until = clock_timestamp() + make_interval(secs => %(lease_seconds)s),
+            last_event = last_event + %(events)s,
+            last_line = last_line + %(lines)s,
             flushes = flushes + 1,
-            running_seconds = :running_seconds,
-            phase = coalesce(:phase, phase),
-            epoch = coalesce(:epoch, epoch),
-            batch = coalesce(:batch, batch),
-            iterations_per_second = coalesce(:iterations_per_second, iterations_per_second),
-            iteration = iteration + :rows,
-            rows = rows + :rows,
-            latest_loss = CASE WHEN :rows > 0 THEN :loss ELSE latest_loss END,
-            latest_lr = CASE WHEN :rows > 0 THEN :lr ELSE latest_lr END,
-            latest_at = CASE WHEN :rows > 0 THEN clock_timestamp() ELSE latest_at END
-        WHERE job_key = :job_key AND attempt = :attempt AND iteration = coalesce(:after, iteration)
+            running_seconds = %(running_seconds)s,
+            phase = coalesce(%(phase)s, phase),
+            epoch = coalesce(%(epoch)s, epoch),
+            batch = coalesce(%(batch)s, batch),
+            iterations_per_second = coalesce(%(iterations_per_second)s, iterations_per_second),
+            iteration = iteration + %(rows)s,
+            rows = rows + %(rows)s,
+            latest_loss = CASE WHEN %(rows)s > 0 THEN %(loss)s ELSE latest_loss END,
+            latest_lr = CASE WHEN %(rows)s > 0 THEN %(lr)s ELSE latest_lr END,
+            latest_at = CASE WHEN %(rows)s > 0 THEN clock_timestamp() ELSE latest_at END
+        WHERE job_key = %(job_key)s AND attempt = %(attempt)s
+            AND iteration = coalesce(%(after)s, iteration)
         RETURNING wanted, coalesce(extract(epoch FROM clock_timestamp() - wanted_at), 0) AS ago,
             iteration, last_event, last_line, flushes
     ),
     told AS (
         SELECT kind, tried, CAST(said AS jsonb) AS data, place
-        FROM unnest(:kinds, :attempts, :data) WITH ORDINALITY AS told (kind, tried, said, place)
+        FROM unnest(%(kinds)s::text[], %(attempts)s::int4[], %(data)s::text[])
+            WITH ORDINALITY AS told (kind, tried, said, place)
     ),
     ended AS (
         INSERT INTO epochs
         SELECT epoch.* FROM crossed, told, jsonb_populate_record(
-            NULL::epochs, told.data || jsonb_build_object('job_key', :job_key)
+            NULL::epochs, told.data || jsonb_build_object('job_key', %(job_key)s)
         ) AS epoch
         WHERE told.kind = 'epoch'
     ),
@@ -70,36 +71,17 @@ _CROSS = text("""
             SELECT
                 final_loss, best_loss, train_loss, train_accuracy, val_loss, val_accuracy,
                 test_loss, test_accuracy, best_metric, best_value, best_epoch, best_iteration
-            FROM jsonb_populate_record(summaries, CAST(:summary AS jsonb))
+            FROM jsonb_populate_record(summaries, %(summary)s::jsonb)
         )
-        FROM crossed WHERE summaries.job_key = :job_key AND :summary IS NOT NULL
+        FROM crossed WHERE summaries.job_key = %(job_key)s AND %(summary)s::jsonb IS NOT NULL
     ),
     noted AS (
         INSERT INTO events (job_key, id, type, attempt, data)
-        SELECT :job_key, crossed.last_event - :events + place, kind, tried, data
+        SELECT %(job_key)s, crossed.last_event - %(events)s + place, kind, tried, data
         FROM crossed, told ORDER BY place
     )
     SELECT wanted, ago, iteration, last_event, last_line, flushes FROM crossed
-""").bindparams(
-    bindparam("lease_seconds", type_=sql_types.Double),
-    bindparam("events", type_=sql_types.BigInteger),
-    bindparam("lines", type_=sql_types.BigInteger),
-    bindparam("running_seconds", type_=sql_types.Double),
-    bindparam("phase", type_=sql_types.Text),
-    bindparam("epoch", type_=sql_types.Integer),
-    bindparam("batch", type_=sql_types.Integer),
-    bindparam("iterations_per_second", type_=sql_types.Double),
-    bindparam("rows", type_=sql_types.BigInteger),
-    bindparam("loss", type_=sql_types.Double),
-    bindparam("lr", type_=sql_types.Double),
-    bindparam("job_key", type_=sql_types.BigInteger),
-    bindparam("attempt", type_=sql_types.Integer),
-    bindparam("after", type_=sql_types.BigInteger),
-    bindparam("summary", type_=sql_types.Text),
-    bindparam("kinds", type_=ARRAY(sql_types.Text)),
-    bindparam("attempts", type_=ARRAY(sql_types.Integer)),
-    bindparam("data", type_=ARRAY(sql_types.Text)),
-)
+"""
 
 
 def cross_fence(
@@ -127,7 +109,8 @@ def cross_fence(
             an epoch too.
 
     """
-    found = connection.execute(
+    driver: Any = connection.connection.driver_connection
+    found = driver.execute(
         _CROSS,
         {
             "job_key": job_key,
@@ -146,7 +129,7 @@ def cross_fence(
             "iterations_per_second": page.iterations_per_second,
             **_last_of(page.rows),
         },
-    ).one_or_none()
+    ).fetchone()
     if found is None:
         return None
     wanted, *rest = found

@@ -140,7 +140,7 @@ def test_a_page_holds_epochs_layers_files_logs_and_events(engine: Engine, owner:
 @hypothesis_settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-# JSON knows one zero: 0.0 is added.
+# JSONB knows one zero: 0.0 is added.
 @given(number=st.floats().map(lambda each: each + 0.0), count=st.integers(0, 2**31 - 1))
 def test_every_number_of_epochs_and_summaries_arrives(
     engine: Engine, owner: Owner, number: float, count: int

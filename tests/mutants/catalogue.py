@@ -29,8 +29,8 @@ MUTANTS = (
     Mutant(
         "no fence",
         "services/fence.py",
-        "attempt = :attempt AND iteration",
-        ":attempt = :attempt AND iteration",
+        "AND attempt = %(attempt)s\n",
+        "AND %(attempt)s = %(attempt)s\n",
         f"{_INTEGRATION}/test_recording.py"
         "::test_the_fence_stops_an_attempt_that_does_not_own_the_job",
     ),
