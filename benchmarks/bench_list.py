@@ -30,7 +30,7 @@ JOBS, QUICK_JOBS = 100_000, 5_000
 CALLS, QUICK_CALLS = 200, 10
 PAGE = 100
 NETWORK = "resnet18"
-ROUNDS = 5
+ROUNDS, CALLS_A_CLIENT = 5, 10
 PEER_RUNS, PEER_CALLS, PEER_WORKERS = 10_000, 30, (1, 4)
 INDEXED_GOAL_SECONDS, ANY_GOAL_SECONDS = 0.025, 0.250
 INDEXED = {
@@ -64,8 +64,8 @@ def measure(running: Service, count: int, calls: int) -> list[Line]:
         for name, ask in asks.items():
             if not ask().json()["items"]:
                 raise RuntimeError(f"{name}: an empty page measures nothing")
-        path, rounds = _path(INDEXED[TOGETHER]), min(ROUNDS, calls)
-        beside = by_processes(apis, TOGETHER, path, rounds=rounds, calls_a_client=calls // rounds)
+        path = _path(INDEXED[TOGETHER])
+        beside = by_processes(apis, TOGETHER, path, rounds=ROUNDS, calls_a_client=CALLS_A_CLIENT)
     return [*(_line(name, seconds[name]) for name in asks), *beside]
 
 

@@ -16,7 +16,7 @@ from benchmarks.service import Service, service
 from benchmarks.supervised import ITERATIONS_AN_EPOCH, Timing, Way, settings_of, train
 from worker.forkserver import start_forkserver
 
-PAIRS, QUICK_PAIRS = 24, 2
+PAIRS, QUICK_PAIRS = 20, 2
 EPOCHS, QUICK_EPOCHS = 15, 2
 GOAL = 1.02
 WAYS = {

@@ -20,7 +20,7 @@ from benchmarks.service import Service, service
 from benchmarks.supervised import ITERATIONS_AN_EPOCH, Timing, Way, settings_of, train
 from worker.forkserver import start_forkserver
 
-ROUNDS, QUICK_ROUNDS = 7, 1
+ROUNDS, QUICK_ROUNDS = 5, 1
 EPOCHS, SLOW_EPOCHS = 3, 1
 BARE = "bare"
 
