@@ -12,15 +12,13 @@ import orjson
 from pydantic import BaseModel
 
 from models.domain.errors import Breach, CursorInvalid, QueryInvalid
-from services.cursors import decode_cursor, encode_cursor, list_name
+from services.cursors import are_counts, decode_cursor, encode_cursor, is_xid, list_name
 from services.following import Mark
 from services.project_events import Point
 
 MEDIA_TYPE = "text/event-stream"
 COMMENT = b":\n\n"
 """Clients pass it over; a connection that is broken shows by it."""
-LARGEST = 2**63 - 1
-LARGEST_XID = 2**64 - 1
 
 # No breaks to a server-sent event, but to clients that read lines as Python cuts text into them.
 _LINE_BREAKS = {c.encode(): f"\\u{ord(c):04x}".encode() for c in "\u0085\u2028\u2029"}
@@ -72,9 +70,9 @@ def read_job_id(job: UUID, text: str) -> Mark:
 
     """
     match _decoded(job, text):
-        case [event, rewinds, iteration, None] if _fit(event, rewinds, iteration):
+        case [event, rewinds, iteration, None] if are_counts(event, rewinds, iteration):
             return Mark(event, rewinds, iteration)
-        case [event, rewinds, iteration, line] if _fit(event, rewinds, iteration, line):
+        case [event, rewinds, iteration, line] if are_counts(event, rewinds, iteration, line):
             return Mark(event, rewinds, iteration, line)
         case _:
             raise unknown_id()
@@ -88,7 +86,7 @@ def read_project_id(project: str | None, text: str) -> Point:
 
     """
     match _decoded(project, text):
-        case [str(xid), key, number] if _fit(key, number) and _is_xid(xid):
+        case [str(xid), key, number] if are_counts(key, number) and is_xid(xid):
             return Point(xid, key, number)
         case _:
             raise unknown_id()
@@ -108,19 +106,6 @@ def _decoded(subject: Subject, text: str) -> Any:  # noqa: ANN401 - any JSON val
         return decode_cursor(_name(subject), text)
     except CursorInvalid:
         raise unknown_id() from None
-
-
-def _fit(*numbers: object) -> bool:
-    return all(type(each) is int and 0 <= each <= LARGEST for each in numbers)
-
-
-def _is_xid(text: str) -> bool:
-    return (
-        text.isascii()
-        and text.isdecimal()
-        and len(text) <= len(str(LARGEST_XID))
-        and (int(text) <= LARGEST_XID)
-    )
 
 
 def _of_model(value: object) -> object:

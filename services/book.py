@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, Connection, Integer, cast, func, select
 
 from models.domain.errors import CursorInvalid, JobMissing, Rewound
 from models.tables import events, jobs, progress
-from services.cursors import decode_cursor, encode_cursor, list_name
+from services.cursors import are_counts, decode_cursor, encode_cursor, list_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,9 @@ class Place:
         if cursor is None:
             return 0
         match decode_cursor(self.name, cursor):
-            case [int(position), int(iteration), int(rewinds)]:
+            case [int(position), int(iteration), int(rewinds)] if are_counts(
+                position, iteration, rewinds
+            ):
                 pass
             case _:
                 raise CursorInvalid

@@ -18,6 +18,8 @@ from models.domain.errors import CursorInvalid
 _VERSION = b"gradbook cursor 1"
 _CHECKSUM_BYTES = 9
 _LONGEST = 8_192
+_LARGEST = 2**63 - 1
+_LARGEST_XID = 2**64 - 1
 
 
 def list_name(*parts: object) -> str:
@@ -52,8 +54,23 @@ def decode_cursor(kind: str, text: str) -> JsonValue:
     checksum, body = raw[:_CHECKSUM_BYTES], raw[_CHECKSUM_BYTES:]
     if checksum != _checksum(kind, body):
         raise CursorInvalid
-    payload: JsonValue = orjson.loads(body)
+    try:
+        payload: JsonValue = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        # Forged: the checksum is no secret.
+        raise CursorInvalid from None
     return payload
+
+
+def are_counts(*values: object) -> bool:
+    """Whether these are counts, or numbers of rows, as the database can hold them."""
+    return all(type(each) is int and 0 <= each <= _LARGEST for each in values)
+
+
+def is_xid(text: str) -> bool:
+    """Whether it is the number of a transaction, an xid8 in text."""
+    digits = text.isascii() and text.isdecimal() and len(text) <= len(str(_LARGEST_XID))
+    return digits and int(text) <= _LARGEST_XID
 
 
 def _unpacked(text: str) -> bytes:

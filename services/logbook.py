@@ -12,7 +12,7 @@ from models.schemas.readings import ProjectEventList as AllEvents
 from models.tables import events, jobs, logs
 from models.tables.metadata import TransactionId
 from services.book import open_book
-from services.cursors import decode_cursor, encode_cursor, list_name
+from services.cursors import are_counts, decode_cursor, encode_cursor, is_xid, list_name
 
 _EVENT = [events.c[name] for name in Event.model_fields]
 _LINE = [logs.c[name] for name in LogLine.model_fields]
@@ -107,7 +107,7 @@ def _number(name: str, cursor: str | None) -> int:
     if cursor is None:
         return 0
     match decode_cursor(name, cursor):
-        case int(number):
+        case int(number) if are_counts(number):
             return number
         case _:
             raise CursorInvalid
@@ -115,7 +115,7 @@ def _number(name: str, cursor: str | None) -> int:
 
 def _place(name: str, cursor: str) -> tuple[str, int, int]:
     match decode_cursor(name, cursor):
-        case [str(xid), int(key), int(number)]:
+        case [str(xid), int(key), int(number)] if is_xid(xid) and are_counts(key, number):
             return xid, key, number
         case _:
             raise CursorInvalid
