@@ -47,15 +47,6 @@ class Mark(NamedTuple):
         iteration = min(self.iteration, kept) if isinstance(kept, int) else 0
         return self._replace(event=event.id, rewinds=self.rewinds + 1, iteration=iteration)
 
-    def is_of(self, stand: Stand) -> bool:
-        """Whether one can have followed the job so far: no further than its book is written."""
-        return (
-            self.event <= stand.last_event
-            and (self.line or 0) <= stand.last_line
-            and self.rewinds <= stand.rewinds
-            and (self.rewinds < stand.rewinds or self.iteration <= stand.iteration)
-        )
-
 
 class Followed(NamedTuple):
     """A job as a look finds it, and a mark that somebody has followed it to."""
@@ -97,12 +88,35 @@ def read_news(
     ]
 
 
+def can_be_at(connection: Connection, stand: Stand, mark: Mark) -> bool:
+    """Whether one can have followed the job so far: no further than its book is written.
+
+    Args:
+        connection: the snapshot in which the stand was read.
+        stand: the job's.
+        mark: as a stranger may have made it up.
+
+    """
+    if mark.event > stand.last_event or (mark.line or 0) > stand.last_line:
+        return False
+    asked = {"key": stand.key, "event": mark.event}
+    if mark.rewinds + connection.execute(_REWINDS_BEHIND, asked).scalar_one() != stand.rewinds:
+        return False
+    # A rewind that is still to be told takes back what is too much.
+    return mark.rewinds < stand.rewinds or mark.iteration <= stand.iteration
+
+
 class _Part(Generic[Item]):
     """The first of what is new, and whether there is more of it."""
 
     def __init__(self, items: list[Item], *, cut: bool) -> None:
         self.items, self.cut = items, cut
 
+
+_REWINDS_BEHIND = text("""
+    SELECT count(*) FROM events
+    WHERE job_key = :key AND id > CAST(:event AS bigint) AND type = 'rewound'
+""")
 
 _EVENTS = text("""
     SELECT mark.place, event.id, event.at, event.type, event.attempt, event.data

@@ -7,6 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel
+from sqlalchemy import Connection
 
 from api.dependencies import Parts, PartsDependency
 from api.documents import problems
@@ -18,7 +19,7 @@ from api.telling import JobSeen, Project, ProjectSeen, Seen
 from api.viewers import StreamsFull
 from models.domain.errors import Breach, CursorInvalid, JobMissing, QueryInvalid
 from models.schemas.readings import EventList, ProjectEventList
-from services.following import Mark
+from services.following import Mark, can_be_at
 from services.logbook import list_all_events, list_events
 from services.project_events import find_horizon
 from services.standing import stands
@@ -125,13 +126,17 @@ async def _stream_job(
     parts.lookout.make_room()
     mark = Mark() if last_event_id is None else read_job_id(job_id, last_event_id)
     async with parts.connections.snapshot() as connection:
-        stand = (await run_in_threadpool(stands, connection, [job_id])).get(job_id)
-    if stand is None:
-        raise JobMissing(str(job_id))
-    if not mark.is_of(stand):
-        raise unknown_id()
+        await run_in_threadpool(_check, connection, job_id, mark)
     mark = mark._replace(line=(mark.line or 0) if logs else None)
     return _stream(parts, JobSeen(job_id, mark))
+
+
+def _check(connection: Connection, job_id: UUID, mark: Mark) -> None:
+    stand = stands(connection, [job_id]).get(job_id)
+    if stand is None:
+        raise JobMissing(str(job_id))
+    if not can_be_at(connection, stand, mark):
+        raise unknown_id()
 
 
 async def _stream_project(

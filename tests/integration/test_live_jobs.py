@@ -283,6 +283,31 @@ def test_an_id_that_is_ahead_of_the_book_is_refused(api: httpx.Client, forged: J
     assert refused_at(api, path_of(job_id), encode_cursor(name, forged))
 
 
+@pytest.mark.parametrize("event", ["at the last event", "before it", "before the rewind"])
+def test_an_id_with_rewinds_that_its_event_does_not_have_is_refused(
+    api: httpx.Client, crew: Crew, event: str
+) -> None:
+    job_id = begin(api, crew)
+    crew.flush(job_id, rows=rows(1, 7))
+    go_back(crew, job_id, 3)
+    api.patch(f"/v1/jobs/{job_id}", json={"name": "after it"})
+    name = list_name("live", "job", job_id)
+    with stream(api, path_of(job_id)) as live:
+        live.until_kind("progress")
+        (rewound,) = [each.data["id"] for each in live.all if each.kind == "rewound"]
+        last = numbers(live.all)[-1]
+        place = {"at the last event": last, "before it": last - 1, "before the rewind": rewound - 1}
+        rewinds = 1 if event == "before the rewind" else 0
+        for iteration in (0, 3, 2**63 - 1):
+            forged = encode_cursor(name, [place[event], rewinds, iteration, None])
+            assert refused_at(api, path_of(job_id), forged)
+            right = encode_cursor(name, [place[event], 1 - rewinds, min(iteration, 3), None])
+            assert not refused_at(api, path_of(job_id), right)
+        # Nobody else's stream has ended of it.
+        crew.flush(job_id, rows=rows(4, 8))
+        live.until_kind("points")
+
+
 def test_the_list_is_what_it_was(api: httpx.Client, engine: Engine) -> None:
     job = write_job(engine)
     for accept in ("*/*", "application/json", "application/json, text/event-stream;q=0.5"):
