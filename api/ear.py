@@ -44,6 +44,8 @@ class Ear:
             except (psycopg.Error, OSError) as error:
                 if self._pause == FIRST_PAUSE_SECONDS:
                     log.warning("hints.unheard", reason=str(error)[:500])
+            except Exception:  # a task's edge: deaf is worse than any fault of one hint
+                log.exception("ear.failed")
             await asyncio.sleep(self._pause * (0.5 + random.random() / 2))  # noqa: S311 - no secret
             self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)
 

@@ -1,7 +1,8 @@
 """Hints: what has changed is told within moments, and what no hint tells within two seconds."""
 
+import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,6 +16,7 @@ from pydantic import SecretStr
 from sqlalchemy import Engine, event, text
 
 from api import lookout
+from api.ear import Ear
 from api.main import create_app
 from foundation.ids import new_id
 from foundation.settings import Settings
@@ -158,6 +160,30 @@ def test_a_session_that_listened_and_was_ended_is_found_again(
         live.until_kind("points")
     assert after != before
     assert drawn(live.all) == losses(1, 6)
+
+
+def test_an_ear_whose_listener_fails_of_whatever_hears_again(
+    settings: Settings, engine: Engine
+) -> None:
+    job, told = new_id(), list[Collection[UUID]]()
+
+    def hear(jobs: Collection[UUID]) -> None:
+        told.append(jobs)
+        if len(told) == 1:
+            raise RuntimeError("once")
+
+    def heard_again() -> bool:
+        hint(engine, str(job))
+        return len(told) > 1
+
+    async def listen() -> None:
+        ear = Ear(listening_url(settings.database), hear, lambda: None)
+        listening = asyncio.create_task(ear.listen())
+        await asyncio.to_thread(wait_until, heard_again, 20, "it hears again")
+        listening.cancel()
+
+    asyncio.run(listen())
+    assert told[1] == {job}
 
 
 def test_what_no_hint_tells_of_a_look_brings(
