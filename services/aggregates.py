@@ -17,6 +17,8 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 NOWHERE = 2**63 - 1
+# Half of the largest float64: what rounding adds to a sum is less than the other half.
+_LARGEST_SUM = np.finfo(np.float64).max / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ class Aggregates:
         non_finite: how many of them are NaN or infinite.
         min: of the finite ones; infinity where there is none.
         max: of the finite ones; minus infinity where there is none.
-        sum: of the finite ones.
+        sum: of the finite ones; it says nothing where it may be beyond a float64 (`mean`).
 
     """
 
@@ -49,6 +51,20 @@ class Aggregates:
         """Where `min` and `max` are of nothing."""
         nothing: Bools = self.count == self.non_finite
         return nothing
+
+    def mean(self) -> Floats:
+        """Return the mean of the finite rows of each bucket; NaN where there is none.
+
+        Rounding may carry a mean past its smallest or largest row: it is held between them. Where
+        so many rows of such a size may have a sum beyond a float64, in whatever order they are
+        added, the mean is the middle between the smallest and the largest.
+        """
+        finite = self.count - self.non_finite
+        with np.errstate(all="ignore"):
+            size = np.maximum(np.abs(self.min), np.abs(self.max)) * finite
+            means = np.clip(self.sum / finite, self.min, self.max)
+            means = np.where(size > _LARGEST_SUM, self.min / 2 + self.max / 2, means)
+        return np.where(finite == 0, np.nan, means)
 
     def part(self, places: slice | NDArray[Any]) -> "Aggregates":
         """Those of some buckets."""

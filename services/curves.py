@@ -8,19 +8,20 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import Connection, Row, select
 
 from models.domain.errors import Breach, JobMissing, QueryInvalid
 from models.tables import jobs, progress
-from services.aggregates import Aggregates, grouped
+from services.aggregates import Aggregates, Floats, grouped
 from services.archive import ArchiveFile, Archives
 from services.archived_tables import LAYERS, METRICS, ArchivedTable
 from services.curve_cover import CurveSpan, cover, level_for
-from services.curve_parts import Parts, Wanted, read_parts, read_points
+from services.curve_parts import Wanted, read_parts
 from services.epoch_curves import read_epoch_parts
 from services.layer_curves import read_layer_parts
 from services.metric_curves import read_metric_parts
+from services.parts import Parts
+from services.rare_values import Rare, read_rare
 from services.readings_file import ReadingsFile
 from services.rollups import SPARSE, width_of
 from services.series import EpochSeries, IterationSeries, LayerSeries, MetricSeries, parse_series
@@ -73,16 +74,9 @@ class Curve:
         """How many rows the points stand for."""
         return int(self.parts.count.sum())
 
-    def mean(self) -> NDArray[np.float64]:
-        """Return the mean of the finite rows of each point; NaN where there is none.
-
-        Rounding may carry a mean past its smallest or largest row: it is held between them.
-        """
-        finite = self.parts.count - self.parts.non_finite
-        with np.errstate(invalid="ignore", divide="ignore"):
-            means = self.parts.sum / finite
-        means = np.clip(means, self.parts.min, self.parts.max)
-        return np.where(finite == 0, np.nan, means)
+    def mean(self) -> Floats:
+        """Return the mean of the finite rows of each point; NaN where there is none."""
+        return self.parts.mean()
 
 
 def read_curve(
@@ -222,33 +216,21 @@ def _draw_iterations(
     ]
     if column != SPARSE:
         return drawn
-    return [
-        (1, _measured(connection, column, span, parts, file))
+    few = [
+        place
+        for place, (span, (bucket, parts)) in enumerate(zip(spans, drawn, strict=True))
         if bucket > 1 and parts.parts.count.sum() <= span.points
-        else (bucket, parts)
-        for span, (bucket, parts), file in zip(spans, drawn, files, strict=True)
     ]
+    rare = [
+        Rare(spans[place], _rhythm(spans[place]), wanted[place], drawn[place][1]) for place in few
+    ]
+    for place, values in zip(few, read_rare(connection, column, rare), strict=True):
+        drawn[place] = (1, values)
+    return drawn
 
 
-def _measured(
-    connection: Connection,
-    column: str,
-    span: CurveSpan,
-    parts: Parts,
-    file: ArchiveFile | None,
-) -> Parts:
-    """The few rows of a long range that have a value: those of the job's own rhythm, if so."""
-    count = int(parts.parts.count.sum())
-    every = span.record.get("grad_norm_every") or 0
-    if every:
-        beats = np.arange(-(-span.first // every) * every, span.last + 1, every)
-        found = read_points(connection, column, span.job_key, np.union1d([1], beats), file)
-        inside = found.start >= span.first
-        found = Parts(found.start[inside], found.parts.part(inside))
-        if len(found.start) == count:
-            return found
-    whole = [Wanted(span.job_key, cover(span.first, span.last, 0), file)]
-    return read_parts(connection, column, whole)[0]
+def _rhythm(span: CurveSpan) -> int:
+    return int(span.record.get("grad_norm_every") or 0)
 
 
 def _points(parts: Parts, bucket: int) -> Aggregates:

@@ -6,7 +6,7 @@ from sqlalchemy import Connection, select
 from models.tables import epochs
 from services.aggregates import of_rows
 from services.curve_cover import CurveSpan, level_for
-from services.curve_parts import Parts
+from services.parts import Parts
 from services.rollups import width_of
 from services.series import EpochSeries
 

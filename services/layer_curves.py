@@ -14,16 +14,18 @@ from models.tables import jobs, layer_readings, series_rollups
 from services.aggregates import NOWHERE, Aggregates, chained, grouped, of_rows
 from services.copying import copy_series_rollups
 from services.curve_cover import CurveSpan, cover, level_for
-from services.curve_parts import (
-    Parts,
-    in_order,
-    packed_fields,
-    points_of,
-    read_arrays,
-    read_series_rollups,
-)
+from services.curve_parts import read_series_rollups
 from services.layers import shares_of
-from services.packed import Columns, Series, Span, nulls_of, read_columns
+from services.packed import (
+    Columns,
+    Series,
+    Span,
+    nulls_of,
+    packed_fields,
+    read_arrays,
+    read_columns,
+)
+from services.parts import Parts, in_order, points_of
 from services.readings_file import ReadingsFile
 from services.rollups import BASE, FACTOR, TOP_LEVEL, Run, beyond, completed, width_of
 from services.series import FIRST_METRIC, LAYER_NORMS, LayerSeries, layer_number, unknown_series

@@ -8,9 +8,9 @@ from sqlalchemy import Connection, select, text
 
 from models.tables import metrics
 from services.curve_cover import CurveSpan, level_for
-from services.curve_parts import Parts, points_of
 from services.metric_stretches import Stretch, read_stretches
 from services.packed import Span
+from services.parts import Parts, points_of
 from services.readings_file import ReadingsFile
 from services.rollups import width_of
 from services.series import MetricSeries

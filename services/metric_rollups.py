@@ -16,7 +16,7 @@ from sqlalchemy import Connection, RowMapping, delete, text
 from models.tables import series_rollups
 from services.aggregates import Aggregates, Floats, Ints, chained
 from services.copying import copy_series_rollups
-from services.curve_parts import points_of
+from services.parts import points_of
 from services.rollups import BASE, FACTOR, TOP_LEVEL, Run, beyond, completed, width_of
 from services.series import FIRST_METRIC
 

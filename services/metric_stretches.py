@@ -16,8 +16,8 @@ from sqlalchemy import Connection
 
 from services.aggregates import Aggregates
 from services.curve_cover import Range, cover
-from services.curve_parts import Parts, in_order, packed_fields, points_of, read_arrays
-from services.packed import Span
+from services.packed import Span, packed_fields, read_arrays
+from services.parts import Parts, in_order, points_of
 from services.readings_file import ReadingsFile
 from services.rollups import width_of
 from services.series import FIRST_METRIC

@@ -37,6 +37,9 @@ class Series:
 
 
 Columns = Mapping[str, Series]
+Arrays = Mapping[str, NDArray[Any]]
+Fields = tuple[tuple[str, str], ...]
+"""Names, and the binary forms of what they name."""
 
 
 def nulls_of(series: Series) -> NDArray[np.bool_]:
@@ -138,6 +141,22 @@ def _statement(
         limit=sql.SQL("" if limit is None else " LIMIT %(limit)s"),
     )
     return statement, packed
+
+
+def packed_fields(fields: Fields) -> sql.Composed:
+    """What a statement for `read_arrays` selects: each of its rows' fields, packed into one."""
+    packed = sql.SQL("array_send(array_agg({}))")
+    return sql.SQL(", ").join([packed.format(sql.Identifier(name)) for name, _ in fields])
+
+
+def read_arrays(
+    connection: Connection, statement: sql.Composed, fields: Fields, parameters: Mapping[str, Any]
+) -> Arrays:
+    """Run a statement that selects `packed_fields`; returns the fields' values, row by row."""
+    driver: psycopg.Connection = connection.connection.driver_connection  # type: ignore[assignment]
+    with driver.cursor(binary=True) as cursor:
+        row = cursor.execute(statement, parameters).fetchone() or ()
+    return {name: unpack(packed, kind) for packed, (name, kind) in zip(row, fields, strict=True)}
 
 
 def unpack(packed: bytes | None, form: str) -> NDArray[Any]:
