@@ -7,7 +7,6 @@ viewers who have seen the same, however many they are.
 
 import asyncio
 import contextlib
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -40,6 +39,7 @@ MOST_TOPICS = 200
 MOST_GROUPS = 500
 """In one look; what is left comes in the next."""
 CLOSE_SECONDS = 1.0
+QUERY_CANCELED = "57014"
 
 
 _AWAY = (
@@ -60,10 +60,30 @@ class _Waiter(NamedTuple):
 
 @dataclass(slots=True)
 class _Watch:
-    """Who waits for a topic, and who watches it."""
+    """Who waits for a topic, and who watches it: those first whose turn it is."""
 
     waiters: set[_Waiter] = field(default_factory=set)
-    viewers: set[Viewer] = field(default_factory=set)
+    viewers: dict[Viewer, None] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Asked:
+    """What a look is to find: what is new for whom, and where the jobs stand that are waited for.
+
+    Viewers who have seen the same are a group.
+    """
+
+    groups: dict[Seen, list[Viewer]] = field(default_factory=dict)
+    awaited: dict[UUID, list[_Waiter]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.groups) + len(self.awaited)
+
+    def apart(self) -> "Iterator[_Asked]":
+        for seen, viewers in self.groups.items():
+            yield _Asked(groups={seen: viewers})
+        for job, waiters in self.awaited.items():
+            yield _Asked(awaited={job: waiters})
 
 
 class Lookout:
@@ -91,7 +111,7 @@ class Lookout:
         self._most_viewers = most_viewers
         self._ear = Ear(listening_url, self._hear, self._stir_all)
         self._watches: dict[Topic, _Watch] = {}
-        self._dirty: set[Topic] = set()
+        self._dirty: dict[Topic, None] = {}
         self._stirred = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
         self._listening: asyncio.Task[None] | None = None
@@ -137,11 +157,11 @@ class Lookout:
         self.make_room()
         viewer = Viewer(seen, lambda: self._stir([seen.topic]))
         with self._watched(seen.topic) as watch:
-            watch.viewers.add(viewer)
+            watch.viewers[viewer] = None
             try:
                 yield viewer
             finally:
-                watch.viewers.discard(viewer)
+                watch.viewers.pop(viewer, None)
 
     def make_room(self) -> None:
         """See whether one more may watch.
@@ -183,7 +203,8 @@ class Lookout:
         self._stir(self._watches)
 
     def _stir(self, topics: Iterable[Topic]) -> None:
-        self._dirty.update(topics)
+        # Who stands in line keeps its place.
+        self._dirty.update(dict.fromkeys(topics))
         if self._dirty:
             self._stirred.set()
 
@@ -204,66 +225,82 @@ class Lookout:
 
     async def _look_once(self, topics: Sequence[Topic]) -> None:
         try:
-            await self._look(topics)
+            await self._look_for(self._asked(topics))
         except _AWAY:
             # Who waits goes on waiting until its own time is over.
             self._stir(topics)
             await self._leaving.within(AWAY_SECONDS)
-        except Exception:  # one topic's faults must not blind all the others
-            if len(topics) > 1:
-                for topic in topics:
-                    await self._look_once([topic])
-                return
-            log.exception("look.failed", topic=str(topics))
-            for viewer in self._viewers_of(topics):
-                viewer.end()
 
-    def _viewers_of(self, topics: Iterable[Topic]) -> list[Viewer]:
-        watches = [self._watches[topic] for topic in topics if topic in self._watches]
-        return [viewer for watch in watches for viewer in watch.viewers]
+    async def _look_for(self, asked: _Asked) -> None:
+        """Raise only where the database is away."""
+        try:
+            await self._look(asked)
+        except Exception as error:  # one group's faults must not blind all the others
+            if isinstance(error, _AWAY) and not _took_too_long(error):
+                raise
+            if len(asked) > 1:
+                for part in asked.apart():
+                    await self._look_for(part)
+                return
+            log.exception("look.failed", seen=str([*asked.groups, *asked.awaited]))
+            for viewers in asked.groups.values():
+                for viewer in viewers:
+                    viewer.end()
 
     def _take_stirred(self) -> list[Topic]:
         topics = list(islice(self._dirty, MOST_TOPICS))
-        self._dirty.difference_update(topics)
+        for topic in topics:
+            del self._dirty[topic]
         if not self._dirty:
             self._stirred.clear()
         return topics
 
-    async def _look(self, topics: Sequence[Topic]) -> None:
-        topics = [topic for topic in topics if topic in self._watches]
-        groups = self._groups(topics)
-        awaited = {
-            topic: list(self._watches[topic].waiters)
-            for topic in topics
-            if isinstance(topic, UUID) and self._watches[topic].waiters
-        }
-        if not groups and not awaited:
+    async def _look(self, asked: _Asked) -> None:
+        if not asked:
             return
         async with self._connections.snapshot() as connection:
             found = await run_in_threadpool(
-                look, connection, list(awaited), list(groups), self._archives
+                look, connection, list(asked.awaited), list(asked.groups), self._archives
             )
         for seen, telling in found.tellings.items():
-            self._tell(groups[seen], telling)
-        for job, waiters in awaited.items():
+            self._tell(asked.groups[seen], telling)
+        for job, waiters in asked.awaited.items():
             now = found.standings.get(job)
             _answer(waiter for waiter in waiters if waiter.seen != now)
 
-    def _groups(self, topics: Iterable[Topic]) -> dict[Seen, list[Viewer]]:
-        """Who is to be told, by what they have seen."""
-        groups: dict[Seen, list[Viewer]] = defaultdict(list)
+    def _asked(self, topics: Iterable[Topic]) -> _Asked:
+        asked = _Asked()
         for topic in topics:
-            if len(groups) >= MOST_GROUPS:
+            watch = self._watches.get(topic)
+            if watch is None:
+                continue
+            self._join(asked.groups, watch, topic)
+            if isinstance(topic, UUID) and watch.waiters:
+                asked.awaited[topic] = list(watch.waiters)
+        return asked
+
+    def _join(self, groups: dict[Seen, list[Viewer]], watch: _Watch, topic: Topic) -> None:
+        """Add who is to be told, as far as there is room."""
+        joined = []
+        for viewer in watch.viewers:
+            if not viewer.can_be_told:
+                continue
+            if viewer.seen not in groups and len(groups) >= MOST_GROUPS:
                 self._stir([topic])
                 continue
-            for viewer in self._watches[topic].viewers:
-                if viewer.can_be_told:
-                    groups[viewer.seen].append(viewer)
-        return groups
+            groups.setdefault(viewer.seen, []).append(viewer)
+            joined.append(viewer)
+        if topic in self._dirty:
+            # The others come first then.
+            for viewer in joined:
+                watch.viewers[viewer] = watch.viewers.pop(viewer)
 
     def _tell(self, viewers: Iterable[Viewer], telling: Telling) -> None:
         for viewer in viewers:
             viewer.tell(telling)
+        if not telling.whole and not telling.chunk:
+            # Who is given nothing takes nothing, and so would not ask for more.
+            self._stir([telling.seen.topic])
         if telling.held_back:
             loop = asyncio.get_running_loop()
             loop.call_later(HELD_BACK_SECONDS, self._stir, [telling.seen.topic])
@@ -274,6 +311,11 @@ class Lookout:
             for viewer in watch.viewers:
                 viewer.give(bye("leaving"))
                 viewer.end()
+
+
+def _took_too_long(error: Exception) -> bool:
+    """Whether the database is there, and has ended a statement: somebody's, not all of them."""
+    return getattr(getattr(error, "orig", None), "sqlstate", None) == QUERY_CANCELED
 
 
 def _answer(waiters: Iterable[_Waiter]) -> None:

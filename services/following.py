@@ -19,6 +19,8 @@ from services.standing import Stand
 Item = TypeVar("Item")
 
 MOST_ITEMS = 200
+MOST_ROWS = 2_000
+"""Of events, and of log lines, that are read in one look: the more follow, the fewer each gets."""
 MOST_CHARACTERS = 250_000
 """Of events or of log lines in one piece of news: some have long notes, or long texts."""
 
@@ -83,7 +85,12 @@ def read_news(
         archives,
     )
     return [
-        News(happened.items, drawn, printed.items, whole=not (happened.cut or printed.cut))
+        News(
+            happened.items,
+            drawn.points,
+            printed.items,
+            whole=not (happened.cut or printed.cut or drawn.left),
+        )
         for happened, drawn, printed in zip(events, points, lines, strict=True)
     ]
 
@@ -147,8 +154,10 @@ def _read_events(connection: Connection, followed: Sequence[Followed]) -> list[_
     behind = [
         each.mark.event if each.mark.event < each.stand.last_event else None for each in followed
     ]
-    found = _read(connection, _EVENTS, followed, behind)
-    return [_bounded(each, Event.model_validate, lambda event: str(event.data)) for each in found]
+    found, most = _read(connection, _EVENTS, followed, behind)
+    return [
+        _bounded(each, most, Event.model_validate, lambda event: str(event.data)) for each in found
+    ]
 
 
 def _read_lines(connection: Connection, followed: Sequence[Followed]) -> list[_Part[LogLine]]:
@@ -158,8 +167,8 @@ def _read_lines(connection: Connection, followed: Sequence[Followed]) -> list[_P
         else None
         for each in followed
     ]
-    found = _read(connection, _LINES, followed, behind)
-    return [_bounded(each, LogLine.model_validate, lambda line: line.text) for each in found]
+    found, most = _read(connection, _LINES, followed, behind)
+    return [_bounded(each, most, LogLine.model_validate, lambda line: line.text) for each in found]
 
 
 def _read(
@@ -167,21 +176,30 @@ def _read(
     query: TextClause,
     followed: Sequence[Followed],
     behind: Sequence[int | None],
-) -> list[list[Row[Any]]]:
-    """Read what is numbered higher than each has seen; nothing for those that have seen all."""
+) -> tuple[list[list[Row[Any]]], int]:
+    """Read what is numbered higher than each has seen; nothing for those that have seen all.
+
+    Returns:
+        The rows, and how many there are at most for each.
+
+    """
     found: list[list[Row[Any]]] = [[] for _ in followed]
     asked = [(place, number) for place, number in enumerate(behind) if number is not None]
     if not asked:
-        return found
+        return found, MOST_ITEMS
+    most = max(1, min(MOST_ITEMS, MOST_ROWS // len(asked)))
     keys = [followed[place].stand.key for place, _ in asked]
     numbers = [number for _, number in asked]
-    for row in connection.execute(query, {"keys": keys, "numbers": numbers, "most": MOST_ITEMS}):
+    for row in connection.execute(query, {"keys": keys, "numbers": numbers, "most": most}):
         found[asked[row.place - 1][0]].append(row)
-    return found
+    return found, most
 
 
 def _bounded(
-    rows: Sequence[Row[Any]], make: Callable[[Row[Any]], Item], text_of: Callable[[Item], str]
+    rows: Sequence[Row[Any]],
+    most: int,
+    make: Callable[[Row[Any]], Item],
+    text_of: Callable[[Item], str],
 ) -> _Part[Item]:
     """Keep of the rows what is not too long together, and always the first."""
     items: list[Item] = []
@@ -192,7 +210,7 @@ def _bounded(
         if room < 0 and items:
             return _Part(items, cut=True)
         items.append(item)
-    return _Part(items, cut=len(rows) >= MOST_ITEMS)
+    return _Part(items, cut=len(rows) >= most)
 
 
 def _stretch(followed: Followed, events: _Part[Event]) -> Stretch:

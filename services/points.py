@@ -1,7 +1,7 @@
 """The newest points of jobs' losses, for those who watch: rows while they are few, else a curve."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID
@@ -13,12 +13,17 @@ from models.domain.errors import ArchiveAway, ArchiveSpoilt
 from services.aggregates import Bools, Floats
 from services.archive import Archives
 from services.curves import CurveQuery, read_curve
+from services.turns import Turn
 
 log = get_logger("services")
 
 SERIES = "loss"
 MOST_POINTS = 500
 """At once: what is longer is drawn with that many."""
+MOST_ROWS = 50_000
+"""Of all stretches that are read together."""
+TURN_SECONDS = 0.1
+"""For all curves that are drawn in one look."""
 
 
 class Stretch(NamedTuple):
@@ -52,33 +57,49 @@ class Points:
     max: Sequence[float | None]
 
 
+class Reading(NamedTuple):
+    """What was read of a stretch.
+
+    Args:
+        points: None where it is empty or left, or its rows lie in a file that can't be read: that
+            is told to who asks for them.
+        left: there was no time for it; it is to be read in another look.
+
+    """
+
+    points: Points | None = None
+    left: bool = False
+
+
 def read_points(
     connection: Connection, stretches: Sequence[Stretch], archives: Archives
-) -> list[Points | None]:
-    """Read each stretch as at most MOST_POINTS points; None where it is empty.
-
-    None, too, where its rows lie in a file that can't be read: that is told to who asks for them.
-    """
+) -> list[Reading]:
+    """Read each stretch as at most MOST_POINTS points, as far as there is time and room."""
     # One statement for those who were told of the others a moment ago, however many jobs these are.
-    rows = iter(_read_rows(connection, [each for each in stretches if each.is_short]))
-    return [
-        _of_short(connection, each, next(rows), archives)
-        if each.is_short
-        else _drawn(connection, each, archives)
-        for each in stretches
-    ]
+    short = list(_that_fit(stretches))
+    rows = dict(zip(short, _read_rows(connection, [stretches[at] for at in short]), strict=True))
+    turn = Turn(TURN_SECONDS)
+    found = []
+    for place, stretch in enumerate(stretches):
+        if stretch.first > stretch.last:
+            found.append(Reading())
+        elif len(rows.get(place, ())) == stretch.last - stretch.first + 1:
+            found.append(Reading(_of_rows(stretch, rows[place])))
+        elif (stretch.is_short and place not in rows) or not turn.has_room():
+            found.append(Reading(left=True))
+        else:
+            # Too long or, where rows are missing, archived.
+            found.append(Reading(_drawn(connection, stretch, archives)))
+    return found
 
 
-def _of_short(
-    connection: Connection,
-    stretch: Stretch,
-    rows: Sequence[tuple[int, float]],
-    archives: Archives,
-) -> Points | None:
-    if len(rows) == stretch.last - stretch.first + 1:
-        return _of_rows(stretch, rows)
-    # Not in the table, or being removed from it: the job is archived.
-    return _drawn(connection, stretch, archives)
+def _that_fit(stretches: Sequence[Stretch]) -> Iterator[int]:
+    """The places of short stretches that are read together."""
+    room = MOST_ROWS
+    for place, stretch in enumerate(stretches):
+        if stretch.is_short and room > 0 and stretch.first <= stretch.last:
+            room -= stretch.last - stretch.first + 1
+            yield place
 
 
 _ROWS = text("""
@@ -98,7 +119,7 @@ def _read_rows(
     connection: Connection, stretches: Sequence[Stretch]
 ) -> list[list[tuple[int, float]]]:
     found: list[list[tuple[int, float]]] = [[] for _ in stretches]
-    if any(each.first <= each.last for each in stretches):
+    if stretches:
         _, keys, firsts, lasts = (list(each) for each in zip(*stretches, strict=True))
         for place, iteration, loss in connection.execute(
             _ROWS, {"keys": keys, "firsts": firsts, "lasts": lasts}
@@ -107,9 +128,7 @@ def _read_rows(
     return found
 
 
-def _of_rows(stretch: Stretch, rows: Sequence[tuple[int, float]]) -> Points | None:
-    if not rows:
-        return None
+def _of_rows(stretch: Stretch, rows: Sequence[tuple[int, float]]) -> Points:
     finite = [loss if math.isfinite(loss) else None for _, loss in rows]
     return Points(
         first=stretch.first,
@@ -125,8 +144,6 @@ def _of_rows(stretch: Stretch, rows: Sequence[tuple[int, float]]) -> Points | No
 
 
 def _drawn(connection: Connection, stretch: Stretch, archives: Archives) -> Points | None:
-    if stretch.first > stretch.last:
-        return None
     query = CurveQuery(SERIES, stretch.first, stretch.last, MOST_POINTS)
     try:
         curve = read_curve(connection, stretch.job_id, query, archives)

@@ -11,8 +11,13 @@ from typing import NamedTuple
 from sqlalchemy import Connection, text
 
 from models.schemas.readings import ProjectEvent
+from services.turns import Turn
 
 MOST_EVENTS = 200
+MOST_SCANNED = 5_000
+"""Events of all projects that are gone through at once, to find those of one."""
+TURN_SECONDS = 0.1
+"""For all who follow, as far as they do not stand at the same point."""
 
 
 class Point(NamedTuple):
@@ -27,7 +32,7 @@ class Happened(NamedTuple):
     """What has happened since a point.
 
     Args:
-        events: each with the point behind it.
+        events: each with the point behind it; there may be none, and still more to come.
         whole: nothing that can be told now is left.
         held_back: more is written, and waits for an older transaction to end.
         point: the one up to which nothing will come any more.
@@ -65,11 +70,17 @@ def find_horizon(connection: Connection) -> Horizon:
 def read_happened(
     connection: Connection, followed: Sequence[tuple[str | None, Point]]
 ) -> list[Happened]:
-    """Read what has happened in each project (None: in all) since a point, in a snapshot."""
+    """Read what has happened in each project (None: in all) since a point, in a snapshot.
+
+    As far as there is time: the others are told at their point that there is more.
+    """
     oldest = find_horizon(connection).oldest
     held_back = bool(connection.scalar(_HELD_BACK, {"oldest": oldest}))
+    turn = Turn(TURN_SECONDS)
     return [
         _read(connection, project, since, oldest, held_back=held_back)
+        if turn.has_room()
+        else Happened([], whole=False, held_back=held_back, point=since)
         for project, since in followed
     ]
 
@@ -82,32 +93,55 @@ _HORIZON = text("""
 
 _HELD_BACK = text("SELECT EXISTS (SELECT FROM events WHERE xid >= CAST(:oldest AS xid8))")
 
+# Whatever the planner believes of the project: so many entries of one index are read, in order.
 _HAPPENED = text("""
-    SELECT events.id, events.at, events.type, events.attempt, events.data,
-        CAST(jobs.id AS text) AS job, CAST(events.xid AS text) AS xid, events.job_key
-    FROM events JOIN jobs ON jobs.key = events.job_key
-    WHERE events.xid < CAST(:oldest AS xid8)
-        AND (events.xid, events.job_key, events.id)
-            > (CAST(:xid AS xid8), CAST(:job_key AS bigint), CAST(:number AS bigint))
-        AND (CAST(:project AS text) IS NULL OR jobs.project = :project)
+    SELECT events.id, events.at, events.type, events.attempt, events.data, found.job,
+        CAST(events.xid AS text) AS xid, events.job_key
+    FROM (
+        SELECT scanned.job_key, scanned.id, CAST(jobs.id AS text) AS job
+        FROM (
+            SELECT xid, job_key, id FROM events
+            WHERE xid < CAST(:oldest AS xid8)
+                AND (xid, job_key, id)
+                    > (CAST(:xid AS xid8), CAST(:job_key AS bigint), CAST(:number AS bigint))
+            ORDER BY xid, job_key, id
+            LIMIT :scanned
+        ) AS scanned JOIN jobs ON jobs.key = scanned.job_key
+        WHERE CAST(:project AS text) IS NULL OR jobs.project = :project
+        ORDER BY scanned.xid, scanned.job_key, scanned.id
+        LIMIT :most
+    ) AS found JOIN events ON events.job_key = found.job_key AND events.id = found.id
     ORDER BY events.xid, events.job_key, events.id
-    LIMIT :most
+""")
+
+_REACHED = text("""
+    SELECT CAST(xid AS text) AS xid, job_key, id FROM events
+    WHERE xid < CAST(:oldest AS xid8)
+        AND (xid, job_key, id)
+            > (CAST(:xid AS xid8), CAST(:job_key AS bigint), CAST(:number AS bigint))
+    ORDER BY events.xid, job_key, id
+    OFFSET :scanned - 1 LIMIT 1
 """)
 
 
 def _read(
     connection: Connection, project: str | None, since: Point, oldest: str, *, held_back: bool
 ) -> Happened:
-    rows = connection.execute(
-        _HAPPENED, {**since._asdict(), "oldest": oldest, "project": project, "most": MOST_EVENTS}
-    ).all()
+    scanned = MOST_EVENTS if project is None else MOST_SCANNED
+    stretch = {**since._asdict(), "oldest": oldest, "scanned": scanned}
+    asked = {**stretch, "project": project, "most": MOST_EVENTS}
+    rows = connection.execute(_HAPPENED, asked).all()
     events = [
         (ProjectEvent.model_validate(row), Point(row.xid, row.job_key, row.id)) for row in rows
     ]
-    whole = len(rows) < MOST_EVENTS
+    if len(rows) == MOST_EVENTS:
+        return Happened(events, whole=False, held_back=held_back, point=events[-1][1])
+    reached = connection.execute(_REACHED, stretch).one_or_none()
+    if reached is not None:
+        return Happened(events, whole=False, held_back=held_back, point=Point(*reached))
     # What lies between the last of these and the horizon belongs to other projects.
-    point = max(since, Point(oldest), key=_order) if whole else events[-1][1]
-    return Happened(events, whole, held_back, point)
+    point = max(since, Point(oldest), key=_order)
+    return Happened(events, whole=True, held_back=held_back, point=point)
 
 
 def _order(point: Point) -> tuple[int, int, int]:

@@ -3,7 +3,7 @@
 from uuid import UUID
 
 import httpx
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from models.domain.checkpoints import Resumed
 from models.domain.lifecycle import Outcome
@@ -16,6 +16,11 @@ from tests.submitted import Crew, submit
 from tests.written import make_rows
 
 STORED = {"state", "epoch", "checkpoint", "rewound", "warning", "edited"}
+
+_EARS = text(
+    "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+    " AND application_name = 'gradbook api ear' AND query LIKE 'LISTEN%'"
+)
 
 
 def path_of(job_id: str) -> str:
@@ -56,6 +61,12 @@ def hint(engine: Engine, *jobs: str) -> None:
     """Tell that these jobs have changed, as who has changed them does."""
     with transaction(engine) as connection:
         say(connection, [UUID(job) for job in jobs])
+
+
+def ears(engine: Engine) -> list[int]:
+    """The sessions that listen for hints."""
+    with transaction(engine) as connection:
+        return list(connection.scalars(_EARS))
 
 
 def begin(api: httpx.Client, crew: Crew, **spec: object) -> str:

@@ -32,16 +32,12 @@ from tests.severed import severed_way
 from tests.streamed import Stream, stream
 from tests.submitted import Crew, get, submit
 from tests.versions import on_newest_postgres
-from tests.viewing import begin, drawn, hint, losses, numbers, path_of, rows
+from tests.viewing import begin, drawn, ears, hint, losses, numbers, path_of, rows
 from tests.waiting import wait_until
 
 pytestmark = on_newest_postgres
 
 FOREVER_SECONDS = 600.0
-EARS = text(
-    "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
-    " AND application_name = 'gradbook api ear' AND query LIKE 'LISTEN%'"
-)
 
 
 @pytest.fixture
@@ -64,11 +60,6 @@ def api(settings: Settings, app: FastAPI) -> Iterator[httpx.Client]:
 def only_hints(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody looks without a hint."""
     monkeypatch.setattr(lookout, "LOOK_SECONDS", FOREVER_SECONDS)
-
-
-def ears(engine: Engine) -> list[int]:
-    with transaction(engine) as connection:
-        return list(connection.scalars(EARS))
 
 
 def settled(live: Stream, engine: Engine) -> None:

@@ -11,7 +11,7 @@ from api import lookout
 from api.routes import events
 from services import project_events
 from services.cursors import encode_cursor, list_name
-from services.database import transaction
+from services.database import snapshot, transaction
 from services.hints import say
 from services.lifecycle import Happening, add_events
 from tests.streamed import Heard, Stream, stream
@@ -208,3 +208,56 @@ def test_an_id_of_another_project_is_refused(api: httpx.Client, vision: WrittenJ
     headers = {"Accept": "text/event-stream", "Last-Event-ID": live.last_id}
     for path in ("/v1/events?project=speech", PATH, path_of(submit(api)["id"])):
         assert api.get(path, headers=headers).status_code == httpx.codes.UNPROCESSABLE_ENTITY
+
+
+def test_a_quiet_project_is_told_of_its_events_however_far_they_lie_apart(
+    api: httpx.Client, engine: Engine, vision: WrittenJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(project_events, "MOST_SCANNED", 4)
+    monkeypatch.setattr(lookout, "LOOK_SECONDS", 600.0)
+    other = write_job(engine, project="speech")
+    with following(api, "vision") as live:
+        pass
+    write(other, *map(str, range(10)))
+    write(vision, "one")
+    write(other, *map(str, range(11)))
+    write(vision, "two")
+    with following(api, "vision", live.last_id) as again:
+        assert notes(until_note(again, "two")) == ["one", "two"]
+
+
+def test_one_look_goes_through_a_bounded_number_of_events(
+    engine: Engine, vision: WrittenJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However few of them are the project's, and however long ago its viewer was there."""
+    monkeypatch.setattr(project_events, "MOST_SCANNED", 100)
+    other = write_job(engine, project="speech")
+    with transaction(engine) as connection:
+        connection.execute(
+            text(
+                "INSERT INTO events (job_key, id, type, data)"
+                " SELECT :key, n, 'warning', '{}' FROM generate_series(1, 250) AS n"
+            ),
+            {"key": other.key},
+        )
+    write(vision, "last")
+    found, point = [], project_events.Point("0")
+    for _ in range(3):
+        with snapshot(engine) as connection:
+            (happened,) = project_events.read_happened(connection, [("vision", point)])
+        found.append((len(happened.events), happened.whole, happened.point.number))
+        point = happened.point
+    assert found == [(0, False, 100), (0, False, 200), (1, True, 0)]
+
+
+def test_points_whose_turn_does_not_come_stay(
+    engine: Engine, vision: WrittenJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(project_events, "TURN_SECONDS", 0.0)
+    write(vision, "one")
+    begin = project_events.Point("0")
+    with snapshot(engine) as connection:
+        asked = [("vision", begin), (None, begin)]
+        first, second = project_events.read_happened(connection, asked)
+    assert (len(first.events), first.whole) == (1, True)
+    assert (len(second.events), second.whole, second.point) == (0, False, begin)

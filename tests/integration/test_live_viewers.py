@@ -2,18 +2,25 @@
 
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from uuid import UUID
 
 import httpx
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import Engine, text
+from psycopg import sql
+from sqlalchemy import Connection, Engine, text
 
+from api import lookout
 from api.main import create_app
 from api.routes import events
+from api.telling import Look, Seen, look
 from foundation.settings import Settings
+from services import following, points
+from services.archive import Archives
+from services.cursors import encode_cursor, list_name
 from services.database import transaction
 from services.lifecycle import Happening, add_events
 from services.pages import LogLine, Page
@@ -22,7 +29,7 @@ from tests.serving import serving
 from tests.streamed import stream
 from tests.submitted import Crew
 from tests.versions import on_newest_postgres
-from tests.viewing import begin, drawn, hint, losses, numbers, path_of, rows
+from tests.viewing import begin, drawn, ears, hint, losses, numbers, path_of, rows
 from tests.waiting import wait_until
 
 pytestmark = on_newest_postgres
@@ -101,6 +108,74 @@ def test_a_job_whose_book_is_broken_blinds_nobody_else(
         hint(engine, broken, sound)
         assert its.rest() == []
         other.until_kind("points")
+
+
+def slow_to_read(engine: Engine, key: int) -> None:
+    """Let the lines of one job take longer than any statement may."""
+    lines = sql.SQL(
+        "CREATE VIEW logs AS SELECT * FROM all_logs"
+        " WHERE CASE job_key WHEN {} THEN pg_sleep(60) IS NOT NULL ELSE true END"
+    ).format(key)
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE logs RENAME TO all_logs"))
+        connection.execute(text(lines.as_string()))
+
+
+def test_a_job_that_takes_too_long_to_read_holds_nobody_else_up(
+    settings: Settings, engine: Engine, crew: Crew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookout, "LOOK_SECONDS", 600.0)
+    database = settings.database.model_copy(update={"statement_timeout_seconds": 1})
+    with serving(settings.model_copy(update={"database": database})) as api:
+        slow, sound = begin(api, crew), begin(api, crew)
+        with (
+            stream(api, path_of(slow), logs="true") as its,
+            stream(api, path_of(sound), logs="true") as other,
+        ):
+            for live in (its, other):
+                live.until_kind("progress")
+            wait_until(lambda: ears(engine), 10, "somebody listens")
+            for job_id in (slow, sound):
+                crew.flush(job_id, Page(logs=[LogLine("stdout", "a line")]))
+            slow_to_read(engine, crew.owner(slow).job_key)
+            hint(engine, slow, sound)
+            assert other.until_kind("log").data["data"]["text"] == "a line"
+            assert its.rest() == []
+
+
+def test_viewers_who_have_all_seen_something_else_are_told_in_turns(
+    api: httpx.Client, crew: Crew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many they are, a look is for few of them, and reads little for each."""
+    job_id = begin(api, crew)
+    crew.flush(job_id, Page(rows=rows(1, 30), logs=[LogLine("stdout", str(n)) for n in range(9)]))
+    name = list_name("live", "job", job_id)
+    seen = [encode_cursor(name, [1, 0, iteration, iteration]) for iteration in range(7)]
+    asked: list[int] = []
+
+    def watched(
+        connection: Connection, jobs: Collection[UUID], seen: Collection[Seen], archives: Archives
+    ) -> Look:
+        asked.append(len(seen))
+        return look(connection, jobs, seen, archives)
+
+    monkeypatch.setattr(lookout, "look", watched)
+    monkeypatch.setattr(lookout, "MOST_GROUPS", 3)
+    monkeypatch.setattr(lookout, "LOOK_SECONDS", 600.0)
+    monkeypatch.setattr(following, "MOST_ROWS", 3)
+    monkeypatch.setattr(points, "MOST_ROWS", 30)
+    monkeypatch.setattr(points, "TURN_SECONDS", 0.0)
+    with ExitStack() as watching:
+        all_of_them = [
+            watching.enter_context(stream(api, path_of(job_id), id_, logs="true")) for id_ in seen
+        ]
+        for place, live in enumerate(all_of_them):
+            live.until_kind("progress")
+            lines = [each.data["data"]["line"] for each in live.all if each.kind == "log"]
+            assert lines == list(range(place + 1, 10))
+            before = losses(1, place)
+            assert drawn(live.all, before) == losses(1, 30)
+    assert max(asked) <= 3
 
 
 def test_who_left_is_forgotten(api: httpx.Client, app: FastAPI, crew: Crew) -> None:
