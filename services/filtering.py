@@ -5,7 +5,19 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Boolean, ColumnElement, Numeric, Text, Uuid, and_, func, literal, or_, true
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    Numeric,
+    Text,
+    Uuid,
+    and_,
+    func,
+    literal,
+    or_,
+    true,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.types import TypeEngine
 
@@ -55,6 +67,9 @@ def clause_of(condition: Condition, *, holds: bool = True) -> Clause:
 def bound(kind: Kind, value: Any) -> ColumnElement[Any]:  # noqa: ANN401 - a value of the kind
     """Make a value a parameter that compares with columns of the kind."""
     if kind is Kind.INTEGER:
+        if isinstance(value, int) and abs(value) < 2**63:
+            # As what it is: indexes of whole numbers are of no use to digits.
+            return literal(value, BigInteger())
         # Whole numbers are compared with any number, exactly.
         value = Decimal(repr(value))
     return literal(value, _TYPES[kind])

@@ -110,7 +110,7 @@ def _page(
     value = jobs.c.value
     figures = (each for name in SUMMARY_NUMBERS for each in _figures(jobs.c[name], type_))
     query = select(value, func.count().label("jobs"), *figures).group_by(value)
-    return read_page(connection, query, [rank.on(value)], after, limit)
+    return read_page(connection, query, [], [rank.on(value)], after=after, limit=limit)
 
 
 def _figures(number: ColumnElement[Any], type_: TypeEngine[Any]) -> Iterator[ColumnElement[Any]]:

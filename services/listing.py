@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import BigInteger, Connection, any_, literal, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, Select, any_, literal, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from models.domain.search import Order, parse_orders
@@ -11,7 +12,7 @@ from models.schemas.job import JobItem, JobList
 from models.tables import jobs
 from services.cursors import decode_cursor, encode_cursor, list_name
 from services.jobs import Part, job_items, select_jobs
-from services.ordering import decode_position, encode_position, ranks_of, read_page
+from services.ordering import Rank, decode_position, encode_position, ranks_of, read_page
 from services.selecting import Selection, bound_statements, joined
 
 NEWEST_FIRST = parse_orders("-created_at")
@@ -36,6 +37,19 @@ class Listing:
         orders = [f"{'-' if order.descending else ''}{order.field}" for order in self.orders]
         return list_name("jobs", *self.selection.names, orders)
 
+    def query(self) -> tuple[Select[Any], list[ColumnElement[bool]], list[Rank]]:
+        """What its jobs are found by: the ranks' values alone, `rank_0` and so on; and clauses."""
+        clauses = list(self.selection.clauses())
+        ranks = ranks_of(self.orders, by_number=not self.selection.speaks_of_creation)
+        values = [rank.column for rank in ranks[:-1]]
+        tables, keys = joined([*clauses, *values])
+        # An index on the first value goes on with the key in its own table; no other will do.
+        _, own = joined(values[:1])
+        key = own[0] if values else keys[0]
+        ranks[-1] = ranks[-1].on(key, *(each for each in keys if each is not key))
+        query = select(*(rank.column.label(f"rank_{n}") for n, rank in enumerate(ranks)))
+        return query.select_from(tables), clauses, ranks
+
 
 def list_jobs(
     connection: Connection,
@@ -59,17 +73,10 @@ def list_jobs(
         CursorInvalid: the cursor is not one of this list.
 
     """
-    clauses = list(listing.selection.clauses())
-    ranks = ranks_of(listing.orders, by_number=not listing.selection.speaks_of_creation)
-    # The key's own rank is on whatever table is read.
-    tables, key = joined([*clauses, *(rank.column for rank in ranks[:-1])])
-    ranks[-1] = ranks[-1].on(key)
+    query, clauses, ranks = listing.query()
     after = None if cursor is None else decode_position(ranks, decode_cursor(listing.name, cursor))
     bound_statements(connection, statement_seconds)
-    query = select(*(rank.column.label(f"rank_{n}") for n, rank in enumerate(ranks)))
-    found = read_page(
-        connection, query.select_from(tables).where(*clauses), ranks, after, limit + 1
-    )
+    found = read_page(connection, query, clauses, ranks, after=after, limit=limit + 1)
     page = found[:limit]
     more = len(found) > limit
     return JobList(

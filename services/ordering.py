@@ -5,7 +5,7 @@ that are added, or whose own values change, move nobody else. Null comes last, u
 job's number breaks ties, and goes the way of the first field.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -23,6 +23,7 @@ from sqlalchemy import (
     func,
     literal,
     or_,
+    tuple_,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -40,20 +41,26 @@ _LONG = frozenset({("notes",), ("error", "message"), ("error", "type")})
 
 @dataclass(frozen=True)
 class Rank:
-    """One of the values that a list is ordered by."""
+    """One of the values that a list is ordered by.
+
+    Attributes:
+        twins: of joined tables, columns that are equal to this one.
+
+    """
 
     column: ColumnElement[Any]
     kind: Kind
     descending: bool
     nullable: bool
+    twins: Sequence[ColumnElement[Any]] = ()
 
     @property
     def indexed(self) -> bool:
         """Whether there is an index that begins with it."""
         return any(self.column is column for column in _INDEXED)
 
-    def on(self, column: ColumnElement[Any]) -> "Rank":
-        return replace(self, column=column)
+    def on(self, column: ColumnElement[Any], *twins: ColumnElement[Any]) -> "Rank":
+        return replace(self, column=column, twins=twins)
 
     def ordered(self) -> ColumnElement[Any]:
         """The expression of ORDER BY, with null last."""
@@ -65,12 +72,19 @@ class Rank:
         """Whether a row comes after one that has this value."""
         if value is None:
             return false()
-        at = bound(self.kind, value)
+        at = self.at(value)
         beyond = self.column < at if self.descending else self.column > at
         return or_(beyond, self.column.is_(None)) if self.nullable else beyond
 
+    def from_(self, value: object) -> ColumnElement[bool]:
+        """Whether a row that has a value has this one or a later one."""
+        return self.column <= self.at(value) if self.descending else self.column >= self.at(value)
+
     def same(self, value: object) -> ColumnElement[bool]:
-        return self.column.is_(None) if value is None else self.column == bound(self.kind, value)
+        return self.column.is_(None) if value is None else self.column == self.at(value)
+
+    def at(self, value: object) -> ColumnElement[Any]:
+        return bound(self.kind, value)
 
 
 Position = Sequence[Any]
@@ -122,26 +136,29 @@ def sortable(field: Field) -> ColumnElement[Any]:
 def read_page(
     connection: Connection,
     query: Select[Any],
+    clauses: Sequence[ColumnElement[bool]],
     ranks: Sequence[Rank],
+    *,
     after: Position | None,
     limit: int,
 ) -> Sequence[Row[Any]]:
-    """Read the rows after a position, in order.
+    """Read the rows that fulfil all clauses and come after a position, in order.
 
     Where the first rank has an index, rows that have it and rows that have not are asked for
     apart: one index then gives both, up and down.
     """
     first = ranks[0]
     if not (first.indexed and first.nullable):
-        return connection.execute(_after(query, ranks, after).limit(limit)).all()
+        return connection.execute(_after(query, clauses, ranks, after).limit(limit)).all()
     rows: list[Row[Any]] = []
     if after is None or after[0] is not None:
-        known = _known_first(query, ranks, after)
-        rows += connection.execute(known.limit(limit)).all()
+        known = [replace(first, nullable=False), *ranks[1:]]
+        has_it = [*clauses, first.column.is_not(None)]
+        rows += connection.execute(_after(query, has_it, known, after).limit(limit)).all()
         after = None
     if len(rows) < limit:
-        unknown = query.where(first.column.is_(None))
-        rest = _after(unknown, ranks[1:], after and after[1:])
+        has_not = [*clauses, first.column.is_(None)]
+        rest = _after(query, has_not, ranks[1:], after and after[1:])
         rows += connection.execute(rest.limit(limit - len(rows))).all()
     return rows
 
@@ -187,29 +204,51 @@ def _key(*, descending: bool) -> Rank:
     return Rank(jobs.c.key, Kind.INTEGER, descending, nullable=False)
 
 
-def _after(query: Select[Any], ranks: Sequence[Rank], after: Position | None) -> Select[Any]:
+def _after(
+    query: Select[Any],
+    clauses: Sequence[ColumnElement[bool]],
+    ranks: Sequence[Rank],
+    after: Position | None,
+) -> Select[Any]:
+    """A position comes before the clauses: of several bounds an index is entered by the first."""
     if after is not None:
-        query = query.where(_follows(ranks, after))
-    return query.order_by(*(rank.ordered() for rank in ranks))
-
-
-def _known_first(query: Select[Any], ranks: Sequence[Rank], after: Position | None) -> Select[Any]:
-    first, column = ranks[0], ranks[0].column
-    query = query.where(column.is_not(None))
-    if after is not None:
-        at = bound(first.kind, after[0])
-        # Said once more, by itself, so that the index is entered there.
-        query = query.where(column <= at if first.descending else column >= at)
-        query = query.where(_follows(ranks, after))
-    way = column.desc() if first.descending else column.asc()
-    return query.order_by(way, *(rank.ordered() for rank in ranks[1:]))
+        query = query.where(_follows(ranks, after), *_said_again(ranks, after))
+    return query.where(*clauses).order_by(*(rank.ordered() for rank in ranks))
 
 
 def _follows(ranks: Sequence[Rank], after: Position) -> ColumnElement[bool]:
-    later = ranks[0].later(after[0])
-    if len(ranks) == 1:
+    first, *rest = ranks
+    later = first.later(after[0])
+    if not rest:
         return later
-    return or_(later, and_(ranks[0].same(after[0]), _follows(ranks[1:], after[1:])))
+    if _is_row(ranks):
+        return _row_follows(first, rest[0], after)
+    return or_(later, and_(first.same(after[0]), _follows(rest, after[1:])))
+
+
+def _said_again(ranks: Sequence[Rank], after: Position) -> Iterator[ColumnElement[bool]]:
+    """What follows from the position for single columns, so that their indexes are entered there.
+
+    A join of two tables by the job's number walks both from their beginning unless each is told.
+    """
+    first, *rest = ranks
+    if not rest:
+        yield from (first.on(twin).later(after[0]) for twin in first.twins)
+    elif not (first.nullable or _is_row(ranks)):
+        yield first.from_(after[0])
+
+
+def _is_row(ranks: Sequence[Rank]) -> bool:
+    """Whether a value and the job's number are all, never null, and go the same way."""
+    same_way = len({rank.descending for rank in ranks}) == 1
+    return len(ranks) == 2 and same_way and not any(rank.nullable for rank in ranks)  # noqa: PLR2004
+
+
+def _row_follows(first: Rank, key: Rank, after: Position) -> ColumnElement[bool]:
+    """Compare both at once: an index is entered among jobs that share the first value, too."""
+    mine = tuple_(first.column, key.column)
+    other = tuple_(first.at(after[0]), key.at(after[1]))
+    return mine < other if first.descending else mine > other
 
 
 def _read(rank: Rank, value: JsonValue) -> object:

@@ -71,11 +71,11 @@ class Selection:
             yield clause_of(self.condition)
 
 
-def joined(expressions: Sequence[ColumnElement[Any]]) -> tuple[FromClause, Column[Any]]:
+def joined(expressions: Sequence[ColumnElement[Any]]) -> tuple[FromClause, list[Column[Any]]]:
     """Join the tables that expressions speak of, and no other: each has a row a job.
 
     Returns:
-        The tables, and the column that holds the job's key.
+        The tables, and the column of each that holds the job's key.
 
     """
     used = {
@@ -85,11 +85,11 @@ def joined(expressions: Sequence[ColumnElement[Any]]) -> tuple[FromClause, Colum
         if isinstance(element, Column)
     }
     needed = [each for each in _TABLES if each[0] in used] or [_TABLES[0]]
-    first, key = needed[0]
-    tables: FromClause = first
-    for table, other in needed[1:]:
-        tables = tables.join(table, other == key)
-    return tables, key
+    tables: FromClause = needed[0][0]
+    keys = [key for _, key in needed]
+    for table, key in needed[1:]:
+        tables = tables.join(table, key == keys[0])
+    return tables, keys
 
 
 def bound_statements(connection: Connection, seconds: float) -> None:

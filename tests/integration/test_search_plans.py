@@ -7,8 +7,10 @@ from typing import Any
 from sqlalchemy import Connection, Engine, event
 
 from models.domain.search import parse_filter, parse_orders
+from services.cursors import encode_cursor
 from services.database import transaction
 from services.listing import Listing, list_jobs
+from services.ordering import encode_position, read_page
 from services.selecting import Selection
 from tests.many_jobs import make_jobs
 from tests.versions import on_newest_postgres
@@ -87,4 +89,59 @@ def test_a_filtered_and_ordered_page_uses_an_index(engine: Engine) -> None:
             through = {node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"}
             if index not in used or {"jobs", "summaries"} & through:
                 wrong.append((filter_, order, index, used, through))
+    assert wrong == []
+
+
+DEEP = [
+    # project, filter, order
+    (None, None, NEWEST),
+    (None, None, "created_at"),
+    ("project-3", None, NEWEST),
+    (None, "state = 'succeeded'", NEWEST),
+    (None, None, "name"),
+    (None, None, "-project"),
+    (None, "state = 'succeeded'", "-name,created_at"),
+    (None, "created_at < '2027-01-01T00:00:00Z'", NEWEST),
+    (None, None, "-started_at"),
+    (None, None, "summary.best_loss"),
+    (None, "state = 'succeeded'", "-summary.test_accuracy"),
+    (None, "state = 'succeeded' and progress.iteration = 46", NEWEST),
+    (None, "spec.seed > 0", NEWEST),
+    # Nobody has one.
+    (None, "state = 'succeeded'", "summary.val_loss"),
+]
+
+
+def cursor_within(connection: Connection, listing: Listing) -> str:
+    """Where the list goes on in its middle."""
+    query, clauses, ranks = listing.query()
+    rows = read_page(connection, query, clauses, ranks, after=None, limit=JOBS)
+    return encode_cursor(listing.name, encode_position(rows[len(rows) // 2]))
+
+
+def buffers(connection: Connection, listing: Listing, cursor: str | None) -> int:
+    """How many of its pages PostgreSQL looks at to find the jobs of one of ours."""
+    with noted(connection) as statements:
+        list_jobs(connection, listing, 100, cursor, 60.0)
+    found = 0
+    for statement, parameters in statements:
+        if "rank_0" in statement:
+            explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}"
+            plan = connection.exec_driver_sql(explain, parameters).scalar_one()[0]["Plan"]
+            found += plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+    return found
+
+
+def test_a_page_deep_in_a_list_reads_as_little_as_the_first(engine: Engine) -> None:
+    with transaction(engine) as connection:
+        make_jobs(connection, JOBS)
+    wrong = []
+    with transaction(engine) as connection:
+        for project, filter_, order in DEEP:
+            condition = None if filter_ is None else parse_filter(filter_)
+            listing = Listing(Selection(project=project, condition=condition), parse_orders(order))
+            cursor = cursor_within(connection, listing)
+            first, deep = (buffers(connection, listing, each) for each in (None, cursor))
+            if deep > 2 * first + 20:
+                wrong.append((project, filter_, order, first, deep))
     assert wrong == []
