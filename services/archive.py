@@ -1,8 +1,10 @@
 """An archived job's rows of iterations in their file: row n is iteration n's."""
 
+import contextlib
 import hashlib
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -36,14 +38,8 @@ class Archives:
             ArchiveSpoilt, ArchiveAway: as they say.
 
         """
-        found = connection.execute(
-            select(artifacts.c.uri, artifacts.c.bytes, progress.c.iteration)
-            .join(progress, progress.c.job_key == artifacts.c.job_key)
-            .where(artifacts.c.job_key == job_key, artifacts.c.name == ITERATIONS.file_name)
-        ).one_or_none()
-        if found is None:
-            raise ArchiveSpoilt(str(job_id), "the book names no file")
-        return ArchiveFile(TableFile(self.artifacts_url, ITERATIONS, Booked(job_id, *found)))
+        booked = _booked(connection, ITERATIONS, {job_key: job_id}).get(job_key)
+        return self._open(job_id, booked)
 
     def open_readings(
         self, connection: Connection, table: ArchivedTable, job_key: int, job_id: UUID
@@ -58,15 +54,64 @@ class Archives:
             ArchiveSpoilt, ArchiveAway: as they say.
 
         """
-        found = connection.execute(
-            select(artifacts.c.uri, artifacts.c.bytes).where(
-                artifacts.c.job_key == job_key, artifacts.c.name == table.file_name
-            )
-        ).one_or_none()
-        if found is None:
-            return None
-        booked = Booked(job_id, found.uri, found.bytes)
+        booked = _booked(connection, table, {job_key: job_id}).get(job_key)
+        return None if booked is None else self._open_readings(table, booked)
+
+    def open_several(
+        self, connection: Connection, archived: Mapping[int, UUID], closing: ExitStack
+    ) -> dict[int, "ArchiveFile"]:
+        """Open the rows of iterations of jobs that are archived, as `open` does.
+
+        Args:
+            connection: a snapshot.
+            archived: the jobs' ids by their keys.
+            closing: what closes the files.
+
+        """
+        booked = _booked(connection, ITERATIONS, archived)
+        return {
+            key: closing.enter_context(contextlib.closing(self._open(job_id, booked.get(key))))
+            for key, job_id in archived.items()
+        }
+
+    def open_several_readings(
+        self,
+        connection: Connection,
+        table: ArchivedTable,
+        archived: Mapping[int, UUID],
+        closing: ExitStack,
+    ) -> dict[int, ReadingsFile]:
+        """Open the rows of another table, of those of the jobs whose book names a file of them."""
+        return {
+            key: closing.enter_context(contextlib.closing(self._open_readings(table, booked)))
+            for key, booked in _booked(connection, table, archived).items()
+        }
+
+    def _open(self, job_id: UUID, booked: Booked | None) -> "ArchiveFile":
+        if booked is None:
+            raise ArchiveSpoilt(str(job_id), "the book names no file")
+        return ArchiveFile(TableFile(self.artifacts_url, ITERATIONS, booked))
+
+    def _open_readings(self, table: ArchivedTable, booked: Booked) -> ReadingsFile:
         return ReadingsFile(TableFile(self.artifacts_url, table, booked))
+
+
+def _booked(
+    connection: Connection, table: ArchivedTable, archived: Mapping[int, UUID]
+) -> dict[int, Booked]:
+    """What the book says of the files of a table's rows; by the jobs' keys."""
+    if not archived:
+        return {}
+    found = connection.execute(
+        select(artifacts.c.job_key, artifacts.c.uri, artifacts.c.bytes, progress.c.iteration)
+        .join(progress, progress.c.job_key == artifacts.c.job_key)
+        .where(artifacts.c.job_key.in_(list(archived)), artifacts.c.name == table.file_name)
+    )
+    # Only of iterations it is known how many rows there are: one each.
+    return {
+        key: Booked(archived[key], uri, size, iteration if table is ITERATIONS else None)
+        for key, uri, size, iteration in found
+    }
 
 
 class ArchiveFile:

@@ -72,22 +72,6 @@ _GROUPED = sql.SQL("""
         ORDER BY wanted.place, found.bucket
     ) AS parts
 """)
-_SERIES = sql.SQL("""
-    SELECT {arrays} FROM (
-        SELECT wanted.place, found.*
-        FROM unnest(%(levels)s::smallint[], %(firsts)s::bigint[], %(lasts)s::bigint[])
-            WITH ORDINALITY AS wanted (level, first, last, place),
-        LATERAL (
-            SELECT bucket, non_finite, coalesce(min, 'Infinity') AS min,
-                coalesce(max, '-Infinity') AS max, sum, first, count
-            FROM series_rollups
-            WHERE job_key = %(job)s AND series = %(series)s AND level = wanted.level
-                AND bucket BETWEEN wanted.first AND wanted.last
-            ORDER BY bucket LIMIT wanted.last - wanted.first + 1
-        ) AS found
-        ORDER BY wanted.place, found.bucket
-    ) AS parts
-""")
 _SUMS = (("non_finite", ">i4"), ("min", ">f8"), ("max", ">f8"), ("sum", ">f8"))
 _BUCKETS = (("place", ">i8"), ("bucket", ">i8"), *_SUMS)
 _SPARSE_BUCKETS = (*_BUCKETS, ("first", ">i8"), ("count", ">i4"))
@@ -138,19 +122,6 @@ def read_parts(connection: Connection, column: str, wanted: Sequence[Wanted]) ->
     ):
         found[piece.job].append(parts)
     return [in_order(each) for each in found]
-
-
-def read_series_rollups(
-    connection: Connection, job_key: int, series: int, ranges: Sequence[Range], base: int
-) -> list[Parts]:
-    """Read the rollups of a sparse series, range by range; a bucket without a row has none."""
-    pieces = [_Piece(0, job_key, one) for one in ranges]
-    if not pieces:
-        return []
-    statement = _SERIES.format(arrays=packed_fields(_SPARSE_BUCKETS))
-    parameters = _bounds(pieces) | {"job": job_key, "series": series}
-    found = read_arrays(connection, statement, _SPARSE_BUCKETS, parameters)
-    return [_buckets(each, piece, base) for piece, each in _by_piece(found, pieces)]
 
 
 def _from_rollups(

@@ -1,7 +1,6 @@
 """Curves: a series of any length as a bounded number of points, extremes kept."""
 
-import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,7 @@ from models.domain.errors import Breach, JobMissing, QueryInvalid
 from models.tables import jobs, progress
 from services.aggregates import Aggregates, Floats, grouped
 from services.archive import ArchiveFile, Archives
-from services.archived_tables import LAYERS, METRICS, ArchivedTable
+from services.archived_tables import LAYERS, METRICS
 from services.curve_cover import CurveSpan, cover, level_for
 from services.curve_parts import Wanted, read_parts
 from services.epoch_curves import read_epoch_parts
@@ -22,7 +21,6 @@ from services.layer_curves import read_layer_parts
 from services.metric_curves import read_metric_parts
 from services.parts import Parts
 from services.rare_values import Rare, read_rare
-from services.readings_file import ReadingsFile
 from services.rollups import SPARSE, width_of
 from services.series import EpochSeries, IterationSeries, LayerSeries, MetricSeries, parse_series
 
@@ -113,23 +111,21 @@ def read_curves(
     series = parse_series(query.series)
     books = _open(connection, job_ids)
     spans = [_span(book, query) for book in books]
+    archived = {book.key: book.id for book in books if book.archived_at is not None}
     match series:
         case IterationSeries():
             with ExitStack() as closing:
-                files = [_archive_of(connection, book, archives, closing) for book in books]
-                drawn = _draw_iterations(connection, series.column, spans, files)
+                rows = archives.open_several(connection, archived, closing)
+                drawn = _draw_iterations(connection, series.column, spans, rows)
         case EpochSeries():
-            drawn = [read_epoch_parts(connection, series, span) for span in spans]
+            drawn = read_epoch_parts(connection, series, spans)
         case LayerSeries():
             with ExitStack() as closing:
-                readings = _readings_of(connection, LAYERS, books, archives, closing)
-                drawn = [
-                    read_layer_parts(connection, series, span, readings.get(span.job_key))
-                    for span in spans
-                ]
+                readings = archives.open_several_readings(connection, LAYERS, archived, closing)
+                drawn = read_layer_parts(connection, series, spans, readings)
         case MetricSeries():
             with ExitStack() as closing:
-                readings = _readings_of(connection, METRICS, books, archives, closing)
+                readings = archives.open_several_readings(connection, METRICS, archived, closing)
                 drawn = read_metric_parts(connection, series, spans, readings)
     return [
         Curve(book.id, query.series, span.first, span.last, bucket, _points(parts, bucket))
@@ -157,32 +153,6 @@ def _open(connection: Connection, job_ids: Sequence[UUID]) -> list[Row[Any]]:
     return [books[job_id] for job_id in job_ids]
 
 
-def _archive_of(
-    connection: Connection, book: Row[Any], archives: Archives, closing: ExitStack
-) -> ArchiveFile | None:
-    if book.archived_at is None:
-        return None
-    return closing.enter_context(contextlib.closing(archives.open(connection, book.key, book.id)))
-
-
-def _readings_of(
-    connection: Connection,
-    table: ArchivedTable,
-    books: Sequence[Row[Any]],
-    archives: Archives,
-    closing: ExitStack,
-) -> dict[int, ReadingsFile]:
-    """Open the files of those jobs whose rows of the table are in one; by the job's key."""
-    files = {}
-    for book in books:
-        if book.archived_at is None:
-            continue
-        file = archives.open_readings(connection, table, book.key, book.id)
-        if file is not None:
-            files[book.key] = closing.enter_context(contextlib.closing(file))
-    return files
-
-
 def _span(book: Row[Any], query: CurveQuery) -> CurveSpan:
     newest = book.iteration
     last = newest if query.last is None else min(query.last, newest)
@@ -200,15 +170,15 @@ def _draw_iterations(
     connection: Connection,
     column: str,
     spans: Sequence[CurveSpan],
-    files: Sequence[ArchiveFile | None],
+    files: Mapping[int, ArchiveFile],
 ) -> list[tuple[int, Parts]]:
     levels = [
         0 if span.rows <= span.points else level_for(span.first, span.last, span.points)
         for span in spans
     ]
     wanted = [
-        Wanted(span.job_key, cover(span.first, span.last, level), file)
-        for span, level, file in zip(spans, levels, files, strict=True)
+        Wanted(span.job_key, cover(span.first, span.last, level), files.get(span.job_key))
+        for span, level in zip(spans, levels, strict=True)
     ]
     drawn = [
         (width_of(level), parts)

@@ -4,46 +4,32 @@ Layers are measured at the first and every n-th iteration. Level 1 has buckets o
 so that each holds sixteen readings, or the first one of all beside them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
-from psycopg import sql
 from sqlalchemy import Connection, delete, select
 
 from models.tables import jobs, layer_readings, series_rollups
 from services.aggregates import NOWHERE, Aggregates, chained, grouped, of_rows
 from services.copying import copy_series_rollups
 from services.curve_cover import CurveSpan, cover, level_for
-from services.curve_parts import read_series_rollups
+from services.layer_norms import OF_SHARES, SHARE, NormRange, of_layer, read_norms
 from services.layers import shares_of
 from services.packed import (
-    Columns,
-    Series,
     Span,
     nulls_of,
-    packed_fields,
-    read_arrays,
     read_columns,
 )
-from services.parts import Parts, in_order, points_of
+from services.parts import Parts, in_order
 from services.readings_file import ReadingsFile
 from services.rollups import BASE, FACTOR, TOP_LEVEL, Run, beyond, completed, width_of
 from services.series import FIRST_METRIC, LAYER_NORMS, LayerSeries, layer_number, unknown_series
+from services.series_buckets import SeriesRange, read_series_buckets
 
-_SHARE = "error_share"
-_STORED_NORMS = tuple(name for name in LAYER_NORMS if name != _SHARE)
+_STORED_NORMS = tuple(name for name in LAYER_NORMS if name != SHARE)
 _ERROR = "error_norm"
-_OF_SHARES = ("iteration", "position", _ERROR)
-_OF_EVERY_LAYER = (_ERROR, _SHARE)
-_POINT = (("iteration", ">i8"), ("value", ">f8"))
-_READINGS = sql.SQL("""
-    SELECT {arrays} FROM (
-        SELECT iteration, {norm} AS value FROM layer_readings
-        WHERE job_key = %(job)s AND iteration BETWEEN %(first)s AND %(last)s
-            AND position = %(position)s AND {norm} IS NOT NULL
-        ORDER BY iteration
-    ) AS readings
-""")
+_OF_EVERY_LAYER = (_ERROR, SHARE)
 
 
 def write_layer_rollups(
@@ -93,77 +79,99 @@ def rewind_layer_rollups(connection: Connection, job_key: int, to_iteration: int
 
 
 def read_layer_parts(
-    connection: Connection, series: LayerSeries, span: CurveSpan, archive: ReadingsFile | None
-) -> tuple[int, Parts]:
-    """Read a layer's norm; the readings are in the archive, if there is one.
+    connection: Connection,
+    series: LayerSeries,
+    spans: Sequence[CurveSpan],
+    archives: Mapping[int, ReadingsFile],
+) -> list[tuple[int, Parts]]:
+    """Read a layer's norm of several jobs, whose layers may stand at unlike places.
+
+    Args:
+        connection: a snapshot.
+        series: which.
+        spans: of which iterations of which jobs.
+        archives: by the job's key, where its readings are in a file.
 
     Returns:
         How many iterations a point stands for (1: a reading), and what it is joined of.
 
     Raises:
-        QueryInvalid: the job has no such layer.
+        QueryInvalid: one of the jobs has no such layer.
 
     """
-    if series.layer not in span.layers:
-        raise unknown_series(f"layers.{series.layer}.{series.norm}", list(span.layers))
-    position = list(span.layers).index(series.layer)
-    every = int(span.record.get("layers_every") or 0)
-    has_weights = bool(span.layers[series.layer])
-    if not every or not span.rows or not (has_weights or series.norm in _OF_EVERY_LAYER):
-        return 1, in_order([])
+    drawings = [_drawing(series, span) for span in spans]
+    buckets = iter(
+        read_series_buckets(connection, [each for one in drawings for each in one.buckets])
+    )
+    held = [[next(buckets) for _ in one.buckets] for one in drawings]
+    for place, (one, parts) in enumerate(zip(drawings, held, strict=True)):
+        if any(
+            len(found.start) != each.range.last - each.range.first + 1
+            for each, found in zip(one.buckets, parts, strict=True)
+        ):
+            # A book from before there were rollups, or readings in a rhythm of their own.
+            whole = _whole(series, spans[place])
+            readings = [whole._replace(width=one.width)] if whole else []
+            drawings[place], held[place] = _Drawing(one.width, (), readings), []
+    asked = [each for one in drawings for each in one.readings]
+    tabled = [each for each in asked if each.job_key not in archives]
+    read = iter(read_norms(connection, series.norm, tabled))
+    for one, parts in zip(drawings, held, strict=True):
+        for each in one.readings:
+            file = archives.get(each.job_key)
+            parts.append(next(read) if file is None else _archived(file, each, series.norm))
+    return [(one.width, in_order(parts)) for one, parts in zip(drawings, held, strict=True)]
 
-    def readings(first: int, last: int) -> Parts:
-        asked = Span(span.job_key, first, last)
-        if archive is not None:
-            return _archived(archive, asked, position, series.norm)
-        return _readings(connection, asked, position, series.norm)
 
+class _Drawing(NamedTuple):
+    """What a job's curve is made of; a point stands for `width` iterations."""
+
+    width: int
+    buckets: Sequence[SeriesRange] = ()
+    readings: Sequence[NormRange] = ()
+
+
+def _drawing(series: LayerSeries, span: CurveSpan) -> _Drawing:
+    whole = _whole(series, span)
+    if whole is None:
+        return _Drawing(1)
+    every = whole.every
     # The first iteration is measured whatever the rhythm.
     beside = int(span.first == 1 and every > 1)
     if span.last // every - (span.first - 1) // every + beside <= span.points:
-        return 1, readings(span.first, span.last)
+        return _Drawing(1, (), [whole])
     base = every * BASE
     level = level_for(span.first, span.last, span.points, base)
     ranges = cover(span.first, span.last, level, base)
-    wide = [each for each in ranges if each.level]
-    number = layer_number(position, series.norm)
-    rollups = read_series_rollups(connection, span.job_key, number, wide, base)
-    buckets = [each.last - each.first + 1 for each in wide]
-    if [len(each.start) for each in rollups] != buckets:
-        # A book from before there were rollups, or readings in a rhythm of their own.
-        return width_of(level, base), readings(span.first, span.last)
-    edges = [readings(each.first, each.last) for each in ranges if not each.level]
-    return width_of(level, base), in_order([*edges, *rollups])
+    number = layer_number(whole.position, series.norm)
+    return _Drawing(
+        width_of(level, base),
+        [SeriesRange(span.job_key, number, each, base) for each in ranges if each.level],
+        [whole._replace(first=each.first, last=each.last) for each in ranges if not each.level],
+    )
 
 
-def _readings(connection: Connection, span: Span, position: int, norm: str) -> Parts:
-    if norm == _SHARE:
-        return _shares(read_columns(connection, layer_readings, _OF_SHARES, span), position)
-    statement = _READINGS.format(arrays=packed_fields(_POINT), norm=sql.Identifier(norm))
-    parameters = {
-        "job": span.job_key,
-        "first": span.first,
-        "last": span.last,
-        "position": position,
-    }
-    found_points = read_arrays(connection, statement, _POINT, parameters)
-    return points_of(found_points["iteration"], found_points["value"])
+def _whole(series: LayerSeries, span: CurveSpan) -> NormRange | None:
+    """All readings of the span; None where there are none of this norm."""
+    if series.layer not in span.layers:
+        raise unknown_series(f"layers.{series.layer}.{series.norm}", list(span.layers))
+    every = int(span.record.get("layers_every") or 0)
+    has_weights = bool(span.layers[series.layer])
+    if not every or not span.rows or not (has_weights or series.norm in _OF_EVERY_LAYER):
+        return None
+    position = list(span.layers).index(series.layer)
+    return NormRange(span.job_key, position, span.first, span.last, len(span.layers), every)
 
 
-def _archived(archive: ReadingsFile, span: Span, position: int, norm: str) -> Parts:
-    if norm == _SHARE:
-        return _shares(archive.read(_OF_SHARES, span), position)
-    found = archive.read(("iteration", "position", norm), span)
-    return _of_layer(found, found[norm], position)
-
-
-def _shares(found: Columns, position: int) -> Parts:
-    return _of_layer(found, shares_of(found), position)
-
-
-def _of_layer(found: Columns, norms: Series, position: int) -> Parts:
-    mine = (found["position"].values == position) & ~nulls_of(norms)
-    return points_of(found["iteration"].values[mine], norms.values[mine])
+def _archived(archive: ReadingsFile, wanted: NormRange, norm: str) -> Parts:
+    span = Span(wanted.job_key, wanted.first, wanted.last)
+    if norm == SHARE:
+        found = archive.read(OF_SHARES, span)
+        norms = shares_of(found)
+    else:
+        found = archive.read(("iteration", "position", norm), span)
+        norms = found[norm]
+    return wanted.joined(of_layer(found, norms, wanted.position))
 
 
 def _read_run(connection: Connection, job_key: int, base: int, begin: int, end: int) -> Run | None:
@@ -178,7 +186,7 @@ def _read_run(connection: Connection, job_key: int, base: int, begin: int, end: 
     grid = (-1, layers)
     if (positions.reshape(grid) != np.arange(layers)).any():
         return None
-    columns = {**found, _SHARE: shares_of(found)}
+    columns = {**found, SHARE: shares_of(found)}
     values = np.stack([columns[name].values.reshape(grid).T for name in LAYER_NORMS], axis=1)
     missing = np.stack([nulls_of(columns[name]).reshape(grid).T for name in LAYER_NORMS], axis=1)
     iterations = found["iteration"].values.reshape(grid)[:, 0]

@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 from psycopg import sql
 from sqlalchemy import Connection
 
-from services.aggregates import Aggregates
 from services.curve_cover import Range, cover
 from services.packed import Span, packed_fields, read_arrays
 from services.parts import Parts, in_order, points_of
 from services.readings_file import ReadingsFile
-from services.rollups import width_of
 from services.series import FIRST_METRIC
+from services.series_buckets import SeriesRange, read_series_buckets
 
 
 class Stretch(NamedTuple):
@@ -90,33 +89,6 @@ class _Piece(NamedTuple):
 
 
 # LIMIT keeps the planner from anything but one look into the index a range.
-_BUCKET = (
-    ("place", ">i8"),
-    ("bucket", ">i8"),
-    ("first", ">i8"),
-    ("count", ">i4"),
-    ("non_finite", ">i4"),
-    ("min", ">f8"),
-    ("max", ">f8"),
-    ("sum", ">f8"),
-)
-_BUCKETS = sql.SQL("""
-    SELECT {arrays} FROM (
-        SELECT wanted.place, found.*
-        FROM unnest(%(jobs)s::bigint[], %(series)s::integer[], %(levels)s::smallint[],
-            %(firsts)s::bigint[], %(lasts)s::bigint[])
-            WITH ORDINALITY AS wanted (job, series, level, first, last, place),
-        LATERAL (
-            SELECT bucket, first, count, non_finite, coalesce(min, 'Infinity') AS min,
-                coalesce(max, '-Infinity') AS max, sum
-            FROM series_rollups
-            WHERE job_key = wanted.job AND series = wanted.series AND level = wanted.level
-                AND bucket BETWEEN wanted.first AND wanted.last
-            ORDER BY bucket LIMIT wanted.last - wanted.first + 1
-        ) AS found
-        ORDER BY wanted.place, found.bucket
-    ) AS parts
-""").format(arrays=packed_fields(_BUCKET))
 _VALUE = (("place", ">i8"), ("ordinal", ">i8"), ("iteration", ">i8"), ("value", ">f8"))
 _EDGES = """
     SELECT {arrays} FROM (
@@ -140,20 +112,11 @@ _FROM_BEGIN, _TO_END = (
 
 
 def _buckets(connection: Connection, pieces: Sequence[_Piece]) -> Iterator[tuple[_Piece, Parts]]:
-    if not pieces:
-        return
-    parameters = {
-        "jobs": [piece.stretch.job_key for piece in pieces],
-        "series": [FIRST_METRIC + piece.stretch.number for piece in pieces],
-        "levels": [piece.range.level for piece in pieces],
-        "firsts": [piece.range.first for piece in pieces],
-        "lasts": [piece.range.last for piece in pieces],
-    }
-    found = read_arrays(connection, _BUCKETS, _BUCKET, parameters)
-    for piece, held in _by_piece(found, pieces):
-        columns = {name: held[name] for name, _ in _BUCKET[2:]}
-        cells = Aggregates(**columns | {"count": held["count"].astype(np.int64)})
-        yield piece, Parts(held["bucket"] * width_of(piece.range.level) + 1, cells)
+    ranges = [
+        SeriesRange(piece.job_key, FIRST_METRIC + piece.stretch.number, piece.range)
+        for piece in pieces
+    ]
+    yield from zip(pieces, read_series_buckets(connection, ranges), strict=True)
 
 
 def _values(

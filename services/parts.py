@@ -58,5 +58,5 @@ def in_buckets(rows: Parts, width: int) -> Parts:
 def sum_of(small: Floats, large: Floats) -> Floats:
     """Put a sum together of that of small numbers and that of LARGE ones, which were shrunk."""
     with np.errstate(over="ignore"):
-        sums: Floats = small + large / SHRINK
+        sums: Floats = np.where(large == 0, small, small + large / SHRINK)
     return sums
