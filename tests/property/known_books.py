@@ -123,8 +123,9 @@ class KnownBook:
                     self.values[name][int(row["iteration"])] = float(row[name])
         self.last += count
 
-    def finish_epoch(self, number: int) -> None:
-        self._write(Page(epochs=[epoch_of(number)]))
+    def finish_epochs(self, first: int, last: int) -> None:
+        if first <= last:
+            self._write(Page(epochs=[epoch_of(number) for number in range(first, last + 1)]))
 
     def resume(self, at: int) -> None:
         """Go on at an iteration: what came after it is taken back."""

@@ -9,11 +9,14 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, RowMapping, select
 
+from models.domain.lifecycle import Outcome, StopReason
 from models.tables import rollups, series_rollups
 from services.curves import Curve, CurveQuery
 from services.database import transaction
+from services.endings import Ending
 from services.rollups import BASE, FACTOR, width_of
 from services.series import layer_number
+from tests.pretenders import BATCHES
 from tests.property.known_books import LAYERS_EVERY, SERIES, KnownBook, Summary
 from tests.versions import on_newest_postgres
 
@@ -176,18 +179,35 @@ def test_a_curve_is_the_aggregate_of_its_range(
             check_curve(curve, values)
 
 
-@pytest.mark.parametrize("name", [*SERIES, "layers.conv1.grad_norm", "layers.conv1.error_share"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *SERIES,
+        "layers.conv1.grad_norm",
+        "layers.conv1.error_share",
+        "epoch.train_loss",
+        "epoch.test_loss",
+        "epoch.val_loss",
+        "metrics.a/each",
+        "metrics.b",
+    ],
+)
 def test_a_curve_is_the_same_while_the_job_runs_and_after(engine: Engine, name: str) -> None:
-    book = KnownBook(engine, seed=1)
+    book = KnownBook(engine, seed=1, tells=True)
     queries = [
         CurveQuery(name, first, last, points)
         for first, last in ((1, 777), (5, 640), (129, 1024), (33, 1000))
         for points in (2, 20, 200)
     ]
     book.flush(1024, ODD[:3])
+    book.finish_epochs(1, 1024 // BATCHES)
     running = [book.read(query) for query in queries]
+    assert any(curve.rows for curve in running) == (name != "epoch.val_loss")
     for count in (1, 15, 16 * FACTOR**3, 333):
+        epochs = book.last // BATCHES
         book.flush(count)
+        book.finish_epochs(epochs + 1, book.last // BATCHES)
+    book.end(Ending(Outcome.SUCCEEDED, StopReason.EPOCHS))
     for before, query in zip(running, queries, strict=True):
         after = book.read(query)
         assert after.bucket == before.bucket
