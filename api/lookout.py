@@ -111,6 +111,8 @@ class Lookout:
         self._most_viewers = most_viewers
         self._ear = Ear(listening_url, self._hear, self._stir_all)
         self._watches: dict[Topic, _Watch] = {}
+        self._in_files: dict[Topic, asyncio.Task[None]] = {}
+        self._one_file = asyncio.Semaphore(1)
         self._dirty: dict[Topic, None] = {}
         self._stirred = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
@@ -177,7 +179,8 @@ class Lookout:
         """Await the end of a look that is under way; call it once the process is told to leave."""
         if self._listening is not None:
             self._listening.cancel()
-        tasks = [task for task in (self._looking, self._listening) if task is not None]
+        ours = (self._looking, self._listening, *self._in_files.values())
+        tasks = [task for task in ours if task is not None]
         if tasks:
             await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
 
@@ -225,22 +228,36 @@ class Lookout:
 
     async def _look_once(self, topics: Sequence[Topic]) -> None:
         try:
-            await self._look_for(self._asked(topics))
+            await self._look_for(self._asked(topics), files=False)
         except _AWAY:
             # Who waits goes on waiting until its own time is over.
             self._stir(topics)
             await self._leaving.within(AWAY_SECONDS)
 
-    async def _look_for(self, asked: _Asked) -> None:
+    async def _look_into_file(self, topic: Topic) -> None:
+        """Look for the viewers of one archived job, with nobody else waiting for its store."""
+        try:
+            async with self._one_file:
+                asked = _Asked()
+                if topic in self._watches and not self._leaving.begun:
+                    self._join(asked.groups, self._watches[topic], topic)
+                await self._look_for(asked, files=True)
+        except _AWAY:
+            await self._leaving.within(AWAY_SECONDS)
+        finally:
+            del self._in_files[topic]
+            self._stir([topic])
+
+    async def _look_for(self, asked: _Asked, *, files: bool) -> None:
         """Raise only where the database is away."""
         try:
-            await self._look(asked)
+            await self._look(asked, files=files)
         except Exception as error:  # one group's faults must not blind all the others
             if isinstance(error, _AWAY) and not _took_too_long(error):
                 raise
             if len(asked) > 1:
                 for part in asked.apart():
-                    await self._look_for(part)
+                    await self._look_for(part, files=files)
                 return
             log.exception("look.failed", seen=str([*asked.groups, *asked.awaited]))
             for viewers in asked.groups.values():
@@ -255,12 +272,17 @@ class Lookout:
             self._stirred.clear()
         return topics
 
-    async def _look(self, asked: _Asked) -> None:
+    async def _look(self, asked: _Asked, *, files: bool) -> None:
         if not asked:
             return
         async with self._connections.snapshot() as connection:
             found = await run_in_threadpool(
-                look, connection, list(asked.awaited), list(asked.groups), self._archives
+                look,
+                connection,
+                list(asked.awaited),
+                list(asked.groups),
+                self._archives,
+                files=files,
             )
         for seen, telling in found.tellings.items():
             self._tell(asked.groups[seen], telling)
@@ -274,7 +296,8 @@ class Lookout:
             watch = self._watches.get(topic)
             if watch is None:
                 continue
-            self._join(asked.groups, watch, topic)
+            if topic not in self._in_files:
+                self._join(asked.groups, watch, topic)
             if isinstance(topic, UUID) and watch.waiters:
                 asked.awaited[topic] = list(watch.waiters)
         return asked
@@ -298,12 +321,15 @@ class Lookout:
     def _tell(self, viewers: Iterable[Viewer], telling: Telling) -> None:
         for viewer in viewers:
             viewer.tell(telling)
+        topic = telling.seen.topic
+        if telling.in_file and topic not in self._in_files:
+            self._in_files[topic] = asyncio.create_task(self._look_into_file(topic))
         if not telling.whole and not telling.chunk:
             # Who is given nothing takes nothing, and so would not ask for more.
-            self._stir([telling.seen.topic])
+            self._stir([topic])
         if telling.held_back:
             loop = asyncio.get_running_loop()
-            loop.call_later(HELD_BACK_SECONDS, self._stir, [telling.seen.topic])
+            loop.call_later(HELD_BACK_SECONDS, self._stir, [topic])
 
     def _say_good_bye(self) -> None:
         for watch in self._watches.values():

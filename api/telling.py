@@ -65,6 +65,7 @@ class Telling:
         chunk: frames; empty where there is nothing new.
         seen: what they have seen then.
         whole: there is no more to tell now.
+        in_file: what is left of it lies in a file.
         held_back: there will be more soon, without a hint.
         over: it is the stream's end.
 
@@ -73,6 +74,7 @@ class Telling:
     chunk: bytes
     seen: Seen
     whole: bool = True
+    in_file: bool = False
     held_back: bool = False
     over: bool = False
 
@@ -85,7 +87,12 @@ class Look(NamedTuple):
 
 
 def look(
-    connection: Connection, jobs: Collection[UUID], asked: Collection[Seen], archives: Archives
+    connection: Connection,
+    jobs: Collection[UUID],
+    asked: Collection[Seen],
+    archives: Archives,
+    *,
+    files: bool,
 ) -> Look:
     """Look at all of it at once, in a snapshot.
 
@@ -94,11 +101,14 @@ def look(
         jobs: whose standing somebody waits for.
         asked: what viewers have seen.
         archives: where the rows of archived jobs are.
+        files: whether to read them there.
 
     """
     followed = [seen for seen in asked if isinstance(seen, JobSeen)]
     found = stands(connection, list({*jobs, *(seen.topic for seen in followed)}))
-    tellings: dict[Seen, Telling] = dict(_of_jobs(connection, followed, found, archives))
+    tellings: dict[Seen, Telling] = dict(
+        _of_jobs(connection, followed, found, archives, files=files)
+    )
     tellings.update(_of_projects(connection, asked))
     return Look({job: stand.standing for job, stand in found.items()}, tellings)
 
@@ -116,10 +126,12 @@ def _of_jobs(
     followed: Collection[JobSeen],
     found: Mapping[UUID, Stand],
     archives: Archives,
+    *,
+    files: bool,
 ) -> Iterator[tuple[Seen, Telling]]:
     here = [seen for seen in followed if seen.topic in found]
     marks = [Followed(found[seen.topic], seen.mark) for seen in here]
-    news = read_news(connection, marks, archives)
+    news = read_news(connection, marks, archives, files=files)
     for seen, new in zip(here, news, strict=True):
         yield seen, _tell_job(found[seen.topic], seen, new)
     for seen in followed:
@@ -143,7 +155,7 @@ def _tell_job(stand: Stand, seen: JobSeen, news: News) -> Telling:
         frames.append(frame("log", data, job_id(stand.job_id, mark)))
     seen = seen._replace(mark=mark)
     if not news.whole:
-        return Telling(b"".join(frames), seen, whole=False)
+        return Telling(b"".join(frames), seen, whole=False, in_file=news.in_file)
     progress = {"progress": stand.progress, "latest": stand.latest}
     if seen.progress != text_of(progress):
         seen = seen._replace(progress=text_of(progress))

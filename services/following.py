@@ -64,6 +64,7 @@ class News:
     Attributes:
         points: only where no event is left out, as one of those may be a rewind.
         whole: nothing is left for another look.
+        in_file: what is left are rows that lie in a file.
 
     """
 
@@ -71,18 +72,23 @@ class News:
     points: Points | None
     lines: Sequence[LogLine]
     whole: bool
+    in_file: bool
 
 
 def read_news(
-    connection: Connection, followed: Sequence[Followed], archives: Archives
+    connection: Connection, followed: Sequence[Followed], archives: Archives, *, files: bool
 ) -> list[News]:
-    """Read what is new for each, in a snapshot in which the stands were read too."""
+    """Read what is new for each, in a snapshot in which the stands were read too.
+
+    Rows in files are left where `files` are not to be read.
+    """
     events = _read_events(connection, followed)
     lines = _read_lines(connection, followed)
     points = read_points(
         connection,
         [_stretch(each, found) for each, found in zip(followed, events, strict=True)],
         archives,
+        files=files,
     )
     return [
         News(
@@ -90,6 +96,7 @@ def read_news(
             drawn.points,
             printed.items,
             whole=not (happened.cut or printed.cut or drawn.left),
+            in_file=drawn.in_file,
         )
         for happened, drawn, printed in zip(events, points, lines, strict=True)
     ]
@@ -217,4 +224,5 @@ def _stretch(followed: Followed, events: _Part[Event]) -> Stretch:
     """The iterations that are new once the events are told; none where more events are to come."""
     mark = reduce(Mark.after, events.items, followed.mark)
     last = 0 if events.cut else followed.stand.iteration
-    return Stretch(followed.stand.job_id, followed.stand.key, mark.iteration + 1, last)
+    stand = followed.stand
+    return Stretch(stand.job_id, stand.key, mark.iteration + 1, last, stand.archived)

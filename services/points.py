@@ -33,10 +33,12 @@ class Stretch(NamedTuple):
     job_key: int
     first: int
     last: int
+    archived: bool = False
 
     @property
-    def is_short(self) -> bool:
-        return self.last - self.first < MOST_POINTS
+    def is_in_table(self) -> bool:
+        """Whether its rows are read, and there."""
+        return self.last - self.first < MOST_POINTS and not self.archived
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +66,27 @@ class Reading(NamedTuple):
         points: None where it is empty or left, or its rows lie in a file that can't be read: that
             is told to who asks for them.
         left: there was no time for it; it is to be read in another look.
+        in_file: it is left because its rows lie in a file.
 
     """
 
     points: Points | None = None
     left: bool = False
+    in_file: bool = False
 
 
 def read_points(
-    connection: Connection, stretches: Sequence[Stretch], archives: Archives
+    connection: Connection, stretches: Sequence[Stretch], archives: Archives, *, files: bool
 ) -> list[Reading]:
-    """Read each stretch as at most MOST_POINTS points, as far as there is time and room."""
+    """Read each stretch as at most MOST_POINTS points, as far as there is time and room.
+
+    Args:
+        connection: a snapshot.
+        stretches: of which jobs, and what.
+        archives: where the rows of archived jobs are.
+        files: whether to read them there; a store may be slow, or hang.
+
+    """
     # One statement for those who were told of the others a moment ago, however many jobs these are.
     short = list(_that_fit(stretches))
     rows = dict(zip(short, _read_rows(connection, [stretches[at] for at in short]), strict=True))
@@ -83,21 +95,23 @@ def read_points(
     for place, stretch in enumerate(stretches):
         if stretch.first > stretch.last:
             found.append(Reading())
+        elif stretch.archived and not files:
+            found.append(Reading(left=True, in_file=True))
         elif len(rows.get(place, ())) == stretch.last - stretch.first + 1:
             found.append(Reading(_of_rows(stretch, rows[place])))
-        elif (stretch.is_short and place not in rows) or not turn.has_room():
+        elif (stretch.is_in_table and place not in rows) or not turn.has_room():
             found.append(Reading(left=True))
         else:
-            # Too long or, where rows are missing, archived.
+            # Too long, or archived.
             found.append(Reading(_drawn(connection, stretch, archives)))
     return found
 
 
 def _that_fit(stretches: Sequence[Stretch]) -> Iterator[int]:
-    """The places of short stretches that are read together."""
+    """The places of stretches whose rows are read together."""
     room = MOST_ROWS
     for place, stretch in enumerate(stretches):
-        if stretch.is_short and room > 0 and stretch.first <= stretch.last:
+        if stretch.is_in_table and room > 0 and stretch.first <= stretch.last:
             room -= stretch.last - stretch.first + 1
             yield place
 
@@ -120,10 +134,12 @@ def _read_rows(
 ) -> list[list[tuple[int, float]]]:
     found: list[list[tuple[int, float]]] = [[] for _ in stretches]
     if stretches:
-        _, keys, firsts, lasts = (list(each) for each in zip(*stretches, strict=True))
-        for place, iteration, loss in connection.execute(
-            _ROWS, {"keys": keys, "firsts": firsts, "lasts": lasts}
-        ):
+        asked = {
+            "keys": [each.job_key for each in stretches],
+            "firsts": [each.first for each in stretches],
+            "lasts": [each.last for each in stretches],
+        }
+        for place, iteration, loss in connection.execute(_ROWS, asked):
             found[place - 1].append((iteration, loss))
     return found
 

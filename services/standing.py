@@ -25,6 +25,7 @@ class Stand(NamedTuple):
         attempt: the one that owns it; None where none does.
         last_event, last_line: the numbers of the newest event and log line.
         rewinds: how often it went back.
+        archived: its rows lie in files, or are on their way there.
         at: when this was, by the database's clock.
 
     """
@@ -37,6 +38,7 @@ class Stand(NamedTuple):
     last_line: int
     iteration: int
     rewinds: int
+    archived: bool
     at: datetime
     progress: JobProgress
     latest: Latest | None
@@ -51,7 +53,7 @@ def stands(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Stand]:
     others = (column for column in progress.c if column.name not in {"job_key", "epoch"})
     found = connection.execute(
         select(jobs.c.id, jobs.c.state, progress.c.epoch, jobs.c.key, _PLAN, func.now().label("at"))
-        .add_columns(*others)
+        .add_columns(jobs.c.archived_at.is_not(None).label("archived"), *others)
         .join(progress, progress.c.job_key == jobs.c.key)
         .where(jobs.c.id.in_(ids))
     )
@@ -65,6 +67,7 @@ def stands(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Stand]:
             last_line=row.last_line,
             iteration=row.iteration,
             rewinds=row.rewinds,
+            archived=row.archived,
             at=row.at,
             progress=progress_of(row),
             latest=latest_of(row),

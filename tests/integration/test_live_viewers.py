@@ -1,6 +1,9 @@
 """Viewers that are many, slow, gone or at rest cost the others nothing."""
 
+import asyncio
 import contextlib
+import json
+import os
 import socket
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack
@@ -14,19 +17,24 @@ from psycopg import sql
 from sqlalchemy import Connection, Engine, text
 
 from api import lookout
+from api.connections import Connections
+from api.leaving import Leaving
+from api.lookout import Lookout
 from api.main import create_app
 from api.routes import events
-from api.telling import Look, Seen, look
+from api.telling import JobSeen, Look, Seen, look
+from api.viewers import Viewer
 from foundation.settings import Settings
 from services import following, points
 from services.archive import Archives
-from services.cursors import encode_cursor, list_name
-from services.database import transaction
+from services.database import listening_url, transaction
+from services.following import Mark
 from services.lifecycle import Happening, add_events
 from services.pages import LogLine, Page
+from tests.archived import archiver, booked_file, close, write_run
 from tests.processes import api_to_signal
 from tests.serving import serving
-from tests.streamed import stream
+from tests.streamed import Heard, stream
 from tests.submitted import Crew
 from tests.versions import on_newest_postgres
 from tests.viewing import begin, drawn, ears, hint, losses, numbers, path_of, rows
@@ -143,39 +151,107 @@ def test_a_job_that_takes_too_long_to_read_holds_nobody_else_up(
             assert its.rest() == []
 
 
+@contextlib.contextmanager
+def hanging(file: Path) -> Iterator[None]:
+    """Let the store say nothing to who opens the file."""
+    content = file.read_bytes()
+    file.unlink()
+    os.mkfifo(file)
+    try:
+        yield
+    finally:
+        # Who waits there is told that it is the end, and the others find the file.
+        pipe = os.open(file, os.O_RDWR)
+        file.unlink()
+        file.write_bytes(content)
+        os.close(pipe)
+
+
+def test_a_store_that_hangs_holds_up_only_who_waits_for_its_files(
+    api: httpx.Client, engine: Engine, settings: Settings, crew: Crew
+) -> None:
+    job = close(write_run(engine, 2_000))
+    api.post(f"{job.path}/archive").raise_for_status()
+    archiver(engine, settings).look()
+    running = begin(api, crew)
+    with stream(api, path_of(running)) as other:
+        other.until_kind("progress")
+        with hanging(booked_file(job)), stream(api, path_of(str(job.id))) as its:
+            for first in (1, 4):
+                crew.flush(running, rows=rows(first, first + 2))
+                hint(engine, running)
+                other.until_kind("points")
+            wait_until(lambda: its.says_nothing_for(0.1), 10, "it waits for the file")
+            assert not {"points", "bye"} & {each.kind for each in its.all}
+    assert drawn(other.all) == losses(1, 6)
+
+
+async def until_progress(viewer: Viewer) -> list[Heard]:
+    """Take what a viewer is told until it has caught up."""
+    taken = b""
+    async with asyncio.timeout(20):
+        while b"event: progress" not in taken:
+            taken += await viewer.take(20)
+    heard = []
+    for block in taken.split(b"\n\n")[:-1]:
+        fields = dict(line.split(": ", 1) for line in block.decode().split("\n"))
+        heard.append(Heard(fields["event"], json.loads(fields["data"]), fields["id"]))
+    return heard
+
+
 def test_viewers_who_have_all_seen_something_else_are_told_in_turns(
-    api: httpx.Client, crew: Crew, monkeypatch: pytest.MonkeyPatch
+    engine: Engine,
+    settings: Settings,
+    api: httpx.Client,
+    crew: Crew,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """However many they are, a look is for few of them, and reads little for each."""
     job_id = begin(api, crew)
     crew.flush(job_id, Page(rows=rows(1, 30), logs=[LogLine("stdout", str(n)) for n in range(9)]))
-    name = list_name("live", "job", job_id)
-    seen = [encode_cursor(name, [1, 0, iteration, iteration]) for iteration in range(7)]
+    marks = [Mark(1, 0, seen, seen) for seen in range(7)]
     asked: list[int] = []
 
     def watched(
-        connection: Connection, jobs: Collection[UUID], seen: Collection[Seen], archives: Archives
+        connection: Connection,
+        jobs: Collection[UUID],
+        seen: Collection[Seen],
+        archives: Archives,
+        *,
+        files: bool,
     ) -> Look:
         asked.append(len(seen))
-        return look(connection, jobs, seen, archives)
+        return look(connection, jobs, seen, archives, files=files)
 
     monkeypatch.setattr(lookout, "look", watched)
     monkeypatch.setattr(lookout, "MOST_GROUPS", 3)
     monkeypatch.setattr(lookout, "LOOK_SECONDS", 600.0)
     monkeypatch.setattr(following, "MOST_ROWS", 3)
     monkeypatch.setattr(points, "MOST_ROWS", 30)
-    monkeypatch.setattr(points, "TURN_SECONDS", 0.0)
-    with ExitStack() as watching:
-        all_of_them = [
-            watching.enter_context(stream(api, path_of(job_id), id_, logs="true")) for id_ in seen
-        ]
-        for place, live in enumerate(all_of_them):
-            live.until_kind("progress")
-            lines = [each.data["data"]["line"] for each in live.all if each.kind == "log"]
-            assert lines == list(range(place + 1, 10))
-            before = losses(1, place)
-            assert drawn(live.all, before) == losses(1, 30)
-    assert max(asked) <= 3
+
+    async def catch_up() -> list[list[Heard]]:
+        leaving = Leaving()
+        out = Lookout(
+            Connections(engine, turns=1),
+            leaving,
+            listening_url(settings.database),
+            99,
+            Archives(""),
+        )
+        with ExitStack() as watching:
+            all_of_them = [
+                watching.enter_context(out.watching(JobSeen(UUID(job_id), mark))) for mark in marks
+            ]
+            heard = await asyncio.gather(*map(until_progress, all_of_them))
+        leaving.begin()
+        await out.close()
+        return heard
+
+    for seen, heard in enumerate(asyncio.run(catch_up())):
+        lines = [each.data["data"]["line"] for each in heard if each.kind == "log"]
+        assert lines == list(range(seen + 1, 10))
+        assert drawn(heard, losses(1, seen)) == losses(1, 30)
+    assert max(asked) == 3
 
 
 def test_who_left_is_forgotten(api: httpx.Client, app: FastAPI, crew: Crew) -> None:
