@@ -13,12 +13,17 @@ from services.jobs import Part
 from services.listing import NEWEST_FIRST, Listing
 from services.selecting import Selection
 
+MOST_TAGS = 64
+"""A job has no more."""
+
 
 async def job_selection(
     *,
     project: Annotated[str | None, Query()] = None,
     state: Annotated[list[State] | None, Query(description="Any of these.")] = None,
-    tag: Annotated[list[str] | None, Query(description="`key:value`; each of these.")] = None,
+    tag: Annotated[
+        list[str] | None, Query(max_length=MOST_TAGS, description="`key:value`; each of these.")
+    ] = None,
     filter: Annotated[  # noqa: A002 - the contract's name
         str | None,
         Query(description="`state = 'running' and summary.best_loss < 0.5`"),

@@ -10,11 +10,12 @@ from sqlalchemy import (
     Connection,
     FromClause,
     Table,
-    false,
+    any_,
     func,
-    or_,
+    literal,
     select,
 )
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.sql import visitors
 
 from models.domain.lifecycle import State
@@ -66,7 +67,8 @@ class Selection:
         if self.states:
             yield jobs.c.state.in_(self.states)
         for tag in self.tags:
-            yield or_(false(), *(jobs.c.tags.contains(pair) for pair in _readings(tag)))
+            # One parameter, however many pairs it may stand for.
+            yield jobs.c.tags.contains(any_(literal(_readings(tag), ARRAY(JSONB()))))
         if self.condition is not None:
             yield clause_of(self.condition)
 

@@ -7,8 +7,10 @@ from typing import Any
 import httpx
 import pytest
 from pydantic import JsonValue
-from sqlalchemy import Engine, event
+from sqlalchemy import BindParameter, Engine, event
+from sqlalchemy.sql import visitors
 
+from api.listings import MOST_TAGS
 from api.main import create_app
 from foundation.settings import Settings
 from models.domain.lifecycle import Outcome, StopReason
@@ -73,6 +75,23 @@ def test_jobs_are_found_by_project_state_and_tags(api: httpx.Client, engine: Eng
     assert names(api, tag=["team:vision", "team:speech"]) == []
     assert names(api, tag=":" * 5000) == []
     assert names(api, project="two", tag="team:vision", state="queued") == ["b"]
+
+
+def test_a_query_names_as_many_tags_as_a_job_may_have(api: httpx.Client) -> None:
+    tags = {f"key {number}": "value" for number in range(MOST_TAGS)}
+    submit(api, name="all", tags=tags)
+    asked = [f"{key}:{value}" for key, value in tags.items()]
+    assert names(api, tag=asked) == ["all"]
+    answer = api.get("/v1/jobs", params={"tag": [*asked, "one:more"]})
+    assert answer.status_code == httpx.codes.UNPROCESSABLE_ENTITY
+    assert answer.json()["errors"][0]["loc"] == ["query", "tag"]
+
+
+@pytest.mark.parametrize("tag", ["a:b", ":" * 300])
+def test_a_tag_is_one_parameter_however_it_may_be_read(tag: str) -> None:
+    (clause,) = Selection(tags=[tag]).clauses()
+    parameters = [each for each in visitors.iterate(clause) if isinstance(each, BindParameter)]
+    assert len(parameters) == 1
 
 
 def test_a_cursor_is_good_for_its_own_list_only(api: httpx.Client) -> None:

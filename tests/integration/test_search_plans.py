@@ -112,6 +112,16 @@ DEEP = [
 ]
 
 
+def test_jobs_with_a_tag_come_out_of_its_index(engine: Engine) -> None:
+    with transaction(engine) as connection:
+        make_jobs(connection, JOBS)
+        for tag in ("run:777", "run:7:7"):
+            listing = Listing(Selection(tags=[tag]), parse_orders(NEWEST))
+            nodes = [node for plan in plans(connection, listing) for node in plan]
+            assert "ix_jobs_tags" in {node.get("Index Name") for node in nodes}
+            assert "Seq Scan" not in {node["Node Type"] for node in nodes}
+
+
 def cursor_within(connection: Connection, listing: Listing) -> str:
     """Where the list goes on in its middle."""
     query, clauses, ranks = listing.query()
