@@ -308,10 +308,13 @@ class Lookout:
         for viewer in watch.viewers:
             if not viewer.can_be_told:
                 continue
-            if viewer.seen not in groups and len(groups) >= MOST_GROUPS:
-                self._stir([topic])
-                continue
-            groups.setdefault(viewer.seen, []).append(viewer)
+            group = groups.get(viewer.seen)
+            if group is None:
+                if len(groups) >= MOST_GROUPS:
+                    self._stir([topic])
+                    continue
+                group = groups[viewer.seen] = []
+            group.append(viewer)
             joined.append(viewer)
         if topic in self._dirty:
             # The others come first then.
