@@ -117,8 +117,13 @@ def transaction(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def snapshot(engine: Engine) -> Iterator[Connection]:
-    """Several reads that agree: REPEATABLE READ, READ ONLY."""
+    """Several reads that agree: REPEATABLE READ, READ ONLY.
+
+    It ends by a COMMIT: at a ROLLBACK the driver forgets every statement that it had prepared, and
+    each read would be parsed and planned anew.
+    """
     with engine.connect().execution_options(
         isolation_level="REPEATABLE READ", postgresql_readonly=True
     ) as connection:
         yield connection
+        connection.commit()

@@ -104,6 +104,8 @@ def bound_statements(connection: Connection, seconds: float) -> None:
         select(
             func.set_config("statement_timeout", milliseconds, True),
             func.set_config("jit", "off", True),
+            # What a search is for decides how it is read: a plan for any value may be a bad one.
+            func.set_config("plan_cache_mode", "force_custom_plan", True),
         )
     )
 
