@@ -7,7 +7,18 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Uuid,
+    bindparam,
+    func,
+    null,
+    select,
+)
 
 from models.domain.errors import Breach, JobMissing, QueryInvalid
 from models.tables import jobs, progress
@@ -22,7 +33,14 @@ from services.metric_curves import read_metric_parts
 from services.parts import Parts
 from services.rare_values import Rare, read_rare
 from services.rollups import SPARSE, width_of
-from services.series import EpochSeries, IterationSeries, LayerSeries, MetricSeries, parse_series
+from services.series import (
+    EpochSeries,
+    IterationSeries,
+    LayerSeries,
+    MetricSeries,
+    Series,
+    parse_series,
+)
 
 POINTS = 1_000
 MOST_JOBS = 200
@@ -109,7 +127,7 @@ def read_curves(
 
     """
     series = parse_series(query.series)
-    books = _open(connection, job_ids)
+    books = _open(connection, job_ids, series)
     spans = [_span(book, query) for book in books]
     archived = {book.key: book.id for book in books if book.archived_at is not None}
     match series:
@@ -133,24 +151,28 @@ def read_curves(
     ]
 
 
-def _open(connection: Connection, job_ids: Sequence[UUID]) -> list[Row[Any]]:
-    found = connection.execute(
-        select(
-            jobs.c.id,
-            jobs.c.key,
-            jobs.c.archived_at,
-            progress.c.iteration,
-            jobs.c.spec["record"].label("record"),
-            jobs.c.plan["network", "layers"].label("layers"),
-        )
-        .join(progress, progress.c.job_key == jobs.c.key)
-        .where(jobs.c.id.in_(job_ids))
-    ).all()
+def _open(connection: Connection, job_ids: Sequence[UUID], series: Series) -> list[Row[Any]]:
+    opened = _WITH_LAYERS if isinstance(series, LayerSeries) else _BOOKS
+    found = connection.execute(opened, {"ids": list(job_ids)})
     books: dict[UUID, Any] = {book.id: book for book in found}
     for job_id in job_ids:
         if job_id not in books:
             raise JobMissing(str(job_id))
     return [books[job_id] for job_id in job_ids]
+
+
+def _books(layers: ColumnElement[Any]) -> Select[Any]:
+    record = jobs.c.spec["record"].label("record")
+    return (
+        select(jobs.c.id, jobs.c.key, jobs.c.archived_at, progress.c.iteration, record, layers)
+        .join(progress, progress.c.job_key == jobs.c.key)
+        .where(jobs.c.id == func.any(bindparam("ids", type_=ARRAY(Uuid))))
+    )
+
+
+# Made once, as dashboards ask often; a plan's layers are long, and only theirs is the use.
+_BOOKS = _books(null().label("layers"))
+_WITH_LAYERS = _books(jobs.c.plan["network", "layers"].label("layers"))
 
 
 def _span(book: Row[Any], query: CurveQuery) -> CurveSpan:

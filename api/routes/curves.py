@@ -7,7 +7,7 @@ from uuid import UUID
 import orjson
 from fastapi import APIRouter, Depends, Query, Response
 
-from api.dependencies import ArchivesDependency, SnapshotDependency
+from api.dependencies import ArchivesDependency, PartsDependency
 from api.documents import problems
 from api.parameters import LARGEST, JobId
 from api.row_formats import column_json
@@ -51,8 +51,8 @@ def _answer(model: type[Any]) -> dict[int | str, dict[str, Any]]:
     responses=_answer(CurveAnswer),
     response_class=Response,
 )
-def get_curve(
-    connection: SnapshotDependency, archives: ArchivesDependency, job_id: JobId, query: Wanted
+async def get_curve(
+    parts: PartsDependency, archives: ArchivesDependency, job_id: JobId, query: Wanted
 ) -> Response:
     """Read a curve: buckets of iterations, each with its smallest, mean and largest value.
 
@@ -60,7 +60,11 @@ def get_curve(
     for, `rows` how many rows all of them do. Where there are no more rows than `points`, `bucket`
     is 1: the rows.
     """
-    return _json(_text(read_curve(connection, job_id, query, archives)))
+    return _json(
+        await parts.connections.read(
+            lambda connection: _text(read_curve(connection, job_id, query, archives))
+        )
+    )
 
 
 @router.get(
@@ -69,15 +73,23 @@ def get_curve(
     responses=_answer(CurvesAnswer),
     response_class=Response,
 )
-def get_curves(
-    connection: SnapshotDependency,
+async def get_curves(
+    parts: PartsDependency,
     archives: ArchivesDependency,
     job: Annotated[list[UUID], Query(min_length=1, max_length=MOST_JOBS)],
     query: Wanted,
 ) -> Response:
     """Read the same series of up to 200 jobs, in the order in which they are named."""
-    curves = read_curves(connection, list(dict.fromkeys(job)), query, archives)
-    return _json(b'{"items":[' + b",".join(map(_text, curves)) + b"]}")
+    jobs = list(dict.fromkeys(job))
+    return _json(
+        await parts.connections.read(
+            lambda connection: _together(read_curves(connection, jobs, query, archives))
+        )
+    )
+
+
+def _together(curves: Sequence[Curve]) -> bytes:
+    return b'{"items":[' + b",".join(map(_text, curves)) + b"]}"
 
 
 def _json(body: bytes) -> Response:
