@@ -58,7 +58,7 @@ ANY = {
     "by iterations planned": {"order_by": "-plan.iterations_total"},
     "by progress": {"order_by": "progress.fraction"},
     "a tag like": {"filter": "tags.run like '%77'"},
-    "a layer's name": {"filter": "plan.network.layers.0.name = 'conv1'"},
+    "by a layer's name": {"order_by": "plan.network.layers.0.name"},
     "groups of a layer's name": {"group_by": "plan.network.layers.0.name"},
 }
 
