@@ -102,19 +102,8 @@ def add_events(
         .values(last_event=progress.c.last_event + len(happenings))
         .returning(progress.c.last_event)
     ).scalar_one()
-    write_events(connection, job_key, happenings, first=last - len(happenings) + 1)
-    return last
-
-
-def write_events(
-    connection: Connection,
-    job_key: int,
-    happenings: Sequence[Happening | tuple[Any, ...]],
-    *,
-    first: int,
-) -> None:
-    """Write events whose numbers, from `first` on, the caller has drawn from `progress`."""
     if happenings:
+        first = last - len(happenings) + 1
         connection.execute(
             insert(events),
             [
@@ -128,6 +117,7 @@ def write_events(
                 for number, (kind, attempt, data) in enumerate(happenings, start=first)
             ],
         )
+    return last
 
 
 def _consequences(to: State) -> dict[str, object]:
