@@ -38,9 +38,9 @@ class Kind:
 
 
 OURS: dict[str, Kind] = {
-    BARE: Kind(Way("bare")),
-    "bare again (control)": Kind(Way("bare")),
-    "Gradbook, as by default": Kind(Way("recorded")),
+    BARE: Kind(Way("trainings:bare")),
+    "bare again (control)": Kind(Way("trainings:bare")),
+    "Gradbook, as by default": Kind(Way("trainings:recorded")),
 }
 
 
@@ -54,7 +54,7 @@ def others(running: Service) -> Iterator[dict[str, Kind]]:
 
         def kind(tracker: str, packages: str, where: str, epochs: int = EPOCHS) -> Kind:
             tags = {"tracker": tracker, "packages": packages, "where": where}
-            return Kind(Way("tracked", tags=tags), epochs)
+            return Kind(Way("trainings:tracked", tags=tags), epochs)
 
         boards, trackio = packages_of("tensorboard", TENSORBOARD), packages_of("trackio", TRACKIO)
         yield {

@@ -8,6 +8,8 @@ from typing import Any
 from pydantic import SecretStr
 from sqlalchemy import func, select
 
+from benchmarks.alternating import EPOCHS_A_TURN, WARM_UP_ROUNDS
+from benchmarks.alternating import RESULT as ROUNDS
 from benchmarks.service import Service
 from benchmarks.trainings import ENDING, RESULT
 from foundation.settings import DatabaseSettings, Settings
@@ -53,7 +55,7 @@ class Way:
     """A way to train.
 
     Attributes:
-        train: the function of benchmarks.trainings.
+        train: the function, and its module of benchmarks.
         record: what is recorded.
         tags: of the job; they name a tracker to `tracked`.
 
@@ -74,6 +76,36 @@ def settings_of(running: Service) -> Settings:
 
 def train(running: Service, settings: Settings, way: Way, epochs: int) -> Timing:
     """Submit a job, claim it, and see it through as a slot does."""
+    folder, rows = _see_through(running, settings, way, epochs)
+    took = json.loads((folder / RESULT).read_text())
+    after = folder / ENDING
+    ending = json.loads(after.read_text())["wall"] if after.exists() else 0.0
+    return Timing(took["wall"], took["cpu"], rows, ending)
+
+
+def train_in_rounds(
+    running: Service, settings: Settings, record: dict[str, int], rounds: int
+) -> dict[str, list[Timing]]:
+    """Train a job and a bare one in turn, in one process (benchmarks/alternating.py).
+
+    Returns:
+        A timing a round and way; `rows` are the whole job's.
+
+    """
+    epochs = (WARM_UP_ROUNDS + rounds) * EPOCHS_A_TURN
+    way = Way("alternating:alternating", record)
+    folder, rows = _see_through(running, settings, way, epochs)
+    if rows != epochs * ITERATIONS_AN_EPOCH:
+        raise RuntimeError(f"{rows} rows are in the book after {epochs} epochs")
+    took = json.loads((folder / ROUNDS).read_text())
+    return {
+        name: [Timing(each["wall"], each["cpu"], rows) for each in seconds]
+        for name, seconds in took.items()
+    }
+
+
+def _see_through(running: Service, settings: Settings, way: Way, epochs: int) -> tuple[Path, int]:
+    """Return the job's folder, and how many rows of it are in the book."""
     draft = draft_job(_spec(way, epochs), settings.limits)
     with transaction(running.engine) as connection:
         (job,) = submit(connection, [draft])
@@ -83,7 +115,7 @@ def train(running: Service, settings: Settings, way: Way, epochs: int) -> Timing
         raise RuntimeError("another job waits in the queue")
     line = DatabaseLine(running.engine)
     shutdown = Shutdown(settings.worker.grace_seconds)
-    Supervisor(taken, line, settings, shutdown, train=f"benchmarks.trainings:{way.train}").run()
+    Supervisor(taken, line, settings, shutdown, train=f"benchmarks.{way.train}").run()
     line.close()
     with transaction(running.engine) as connection:
         mine = iterations.c.job_key == taken.job_key
@@ -93,11 +125,7 @@ def train(running: Service, settings: Settings, way: Way, epochs: int) -> Timing
         ).one()
     if state != "succeeded":
         raise RuntimeError(f"the training {state}: {error}")
-    folder = Path(folder_of(settings.artifacts_url, job.id))
-    took = json.loads((folder / RESULT).read_text())
-    after = folder / ENDING
-    ending = json.loads(after.read_text())["wall"] if after.exists() else 0.0
-    return Timing(took["wall"], took["cpu"], rows, ending)
+    return Path(folder_of(settings.artifacts_url, job.id)), rows
 
 
 def _spec(way: Way, epochs: int) -> dict[str, Any]:

@@ -32,6 +32,9 @@ from worker.training.trainer import run
 RESULT, ENDING = "timing.json", "ending.json"
 """Files of a job: the seconds of its loop, and those that a tracker took after it."""
 
+Seconds = dict[str, float]
+"""`wall` and `cpu`."""
+
 
 def recorded(request: TrainRequest, sink: Sink, signal: StopSignal) -> Ended:
     """Train as the service does; timed from the first iteration to the last one's delivery."""
@@ -69,11 +72,12 @@ def _alone(request: TrainRequest, sink: Sink, signal: StopSignal, log: Log | Non
     parts.network.train()
     with _timed(request):
         for epoch in range(1, int(parts.spec["epochs"]) + 1):
-            _epoch(parts, epoch, log)
+            bare_epoch(parts, epoch, log)
     return Ended(StopReason.EPOCHS, 0, None, None)
 
 
-def _epoch(parts: Parts, epoch: int, log: Log | None) -> None:
+def bare_epoch(parts: Parts, epoch: int, log: Log | None = None) -> None:
+    """Train for an epoch, measure all that the service does, and tell nobody, or that tracker."""
     train, size = parts.data.train, parts.batches.size
     order = epoch_order(parts.seed, epoch, len(train))
     parts.augment.begin_epoch(epoch, len(train))
@@ -129,13 +133,21 @@ def _due(iteration: int, every: int) -> bool:
 
 @contextmanager
 def _timed(request: TrainRequest, name: str = RESULT) -> Iterator[None]:
-    """Write down the wall and CPU seconds of the block, of all of the process's threads."""
-    wall, cpu = time.perf_counter(), _cpu_seconds()
-    yield
-    took = {"wall": time.perf_counter() - wall, "cpu": _cpu_seconds() - cpu}
+    """Write down the seconds of the block."""
+    with timed() as took:
+        yield
     folder = Path(request.artifacts_url)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / name).write_text(json.dumps(took))
+
+
+@contextmanager
+def timed() -> Iterator[Seconds]:
+    """Measure the wall and CPU seconds of the block, of all of the process's threads."""
+    took: Seconds = {}
+    wall, cpu = time.perf_counter(), _cpu_seconds()
+    yield took
+    took |= {"wall": time.perf_counter() - wall, "cpu": _cpu_seconds() - cpu}
 
 
 def _cpu_seconds() -> float:
