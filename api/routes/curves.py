@@ -22,7 +22,7 @@ router = APIRouter(prefix="/v1", tags=["book"])
 LONGEST_NAME = 300
 
 
-def wanted_curve(
+async def wanted_curve(
     series: Annotated[
         str,
         Query(

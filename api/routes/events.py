@@ -38,7 +38,7 @@ class Wanted:
     last_event_id: str | None
 
 
-def wanted(
+async def wanted(
     request: Request,
     limit: Limit = LIST_ITEMS,
     cursor: Cursor = None,

@@ -31,7 +31,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
-def wanted_jobs(
+async def wanted_jobs(
     job: Annotated[list[UUID], Query(min_length=1, max_length=MOST_JOBS, description="Each once.")],
     first: Annotated[int | None, Query(alias="from", ge=1, le=LARGEST)] = None,
     last: Annotated[int | None, Query(alias="to", ge=1, le=LARGEST)] = None,
@@ -43,7 +43,7 @@ def wanted_jobs(
     return ExportQuery(tuple(dict.fromkeys(job)), rows)
 
 
-def wanted_format(
+async def wanted_format(
     request: Request, form: Annotated[Format | None, Query(alias="format")] = None
 ) -> str:
     """JSON can't be streamed: who says nothing, or wants it, gets an object a line."""

@@ -40,7 +40,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
-def wanted_rows(
+async def wanted_rows(
     first: Annotated[int | None, Query(alias="from", ge=1, le=LARGEST)] = None,
     last: Annotated[int | None, Query(alias="to", ge=1, le=LARGEST)] = None,
     epoch: Annotated[int | None, Query(ge=1, le=LARGEST_EPOCH)] = None,
@@ -50,7 +50,7 @@ def wanted_rows(
     return IterationsQuery(parse_fields(fields), first, last, epoch, cursor)
 
 
-def wanted_format(
+async def wanted_format(
     request: Request, form: Annotated[Format | None, Query(alias="format")] = None
 ) -> str:
     return form or preferred_format(request.headers.get("accept", ""))

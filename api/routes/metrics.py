@@ -56,7 +56,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 Format = Literal["json", "ndjson", "csv", "arrow", "parquet"]
 
 
-def wanted_values(
+async def wanted_values(
     name: Annotated[str | None, Query(max_length=100)] = None,
     first: Annotated[int, Query(alias="from", ge=1, le=LARGEST)] = 1,
     last: Annotated[int, Query(alias="to", ge=1, le=LARGEST)] = LARGEST,
@@ -65,7 +65,7 @@ def wanted_values(
     return ValuesQuery(name, first, last, cursor)
 
 
-def wanted_format(
+async def wanted_format(
     request: Request, form: Annotated[Format | None, Query(alias="format")] = None
 ) -> str:
     return form or preferred_format(request.headers.get("accept", ""))
