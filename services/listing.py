@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Select, any_, literal, select
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import ARRAY, BigInteger, ColumnElement, Connection, Select, bindparam, func, select
 
 from models.domain.search import Order, parse_orders
 from models.schemas.job import JobItem, JobList
@@ -85,9 +85,15 @@ def list_jobs(
     )
 
 
+@cache
+def _of_page(parts: frozenset[Part]) -> Select[Any]:
+    """Made once: SQLAlchemy ties knots into a list of its own, which only a collection undoes."""
+    keys = bindparam("keys", type_=ARRAY(BigInteger))
+    return select_jobs(parts).where(jobs.c.key == func.any(keys))
+
+
 def _items(connection: Connection, keys: Sequence[int], parts: frozenset[Part]) -> list[JobItem]:
     """Only the page's own jobs are read whole, in the order of their keys."""
-    asked = literal(list(keys), ARRAY(BigInteger()))
-    rows = connection.execute(select_jobs(parts).where(jobs.c.key == any_(asked))).all()
+    rows = connection.execute(_of_page(parts), {"keys": list(keys)}).all()
     place = {key: index for index, key in enumerate(keys)}
     return job_items(connection, sorted(rows, key=lambda row: place[row.key]), parts)
