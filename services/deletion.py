@@ -9,10 +9,8 @@ from foundation.logging import get_logger
 from models.domain.errors import MoveForbidden
 from models.domain.lifecycle import FINISHED
 from models.tables import jobs
-from services.closing import allow_long_statements
 from services.editing import write_edits
 from services.filestore import folder_of
-from services.remains import leave_remains
 from services.steering import lock
 
 log = get_logger("services")
@@ -21,7 +19,7 @@ log = get_logger("services")
 def delete_job(connection: Connection, job_id: UUID) -> None:
     """Delete a finished job; its children have no parent from then on.
 
-    What was written in bulk is out of everybody's sight, and removed later (services/remains.py).
+    What grows with its length is out of everybody's sight, and removed later (services/remains.py).
     Its files go by `delete_files`, once this is committed: a rollback could not bring them back.
 
     Raises:
@@ -32,8 +30,6 @@ def delete_job(connection: Connection, job_id: UUID) -> None:
     key, state = lock(connection, job_id)
     if state not in FINISHED:
         raise MoveForbidden(str(job_id), state, "delete")
-    allow_long_statements(connection)
-    leave_remains(connection, key)
     connection.execute(delete(jobs).where(jobs.c.key == key))
     # After it: a submit that names this parent holds its row, so its child is seen by now.
     _orphan(connection, job_id)

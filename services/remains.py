@@ -2,62 +2,63 @@
 
 Ten million rows take a while to remove. In one transaction with the job's they would hold its
 DELETE for minutes, and whoever waits for a row that it has locked; and a vacuum of the tables would
-have to wait for its end. Nobody sees these rows: what reads them looks the job up first.
+have to wait for its end. Nobody sees these rows: what reads them looks the job up first. What is to
+be removed is booked by a trigger on `jobs`, in the transaction that deletes one.
 """
 
 from sqlalchemy import (
     ColumnClause,
     Connection,
     Table,
+    and_,
     delete,
     func,
-    insert,
     literal_column,
     select,
     tuple_,
     update,
 )
 
-from models.tables import metadata, remains
+from models.tables import leftovers, metadata, remains
 
 BATCH_ROWS = 50_000
 
-# Rows written in bulk carry no foreign key, so they don't go with their job by themselves.
+# What grows with a job's length carries no foreign key, so it doesn't go with its job by itself.
 BULK: tuple[Table, ...] = tuple(
     table
     for table in metadata.sorted_tables
-    if "job_key" in table.c and not table.c.job_key.foreign_keys and table is not remains
+    if "job_key" in table.c
+    and not table.c.job_key.foreign_keys
+    and table not in (leftovers, remains)
 )
-
-
-def leave_remains(connection: Connection, job_key: int) -> None:
-    """Book that the rows of a job which is being deleted are to be removed."""
-    connection.execute(insert(remains).values(job_key=job_key))
+_BY_NAME = {table.name: table for table in BULK}
 
 
 def sweep(connection: Connection, most_rows: int = BATCH_ROWS) -> bool:
-    """Remove some rows of the job that was deleted first, unless somebody else is at it.
+    """Remove some rows that a deleted job has left in a table, unless somebody else is at it.
 
     Returns:
         Whether there was something to do: then call it again, in a transaction of its own.
 
     """
-    job = connection.execute(
-        select(remains)
-        .order_by(remains.c.deleted_at, remains.c.job_key)
+    walk_along_the_index(connection)
+    left = connection.execute(
+        select(leftovers)
+        # A later release may have tables that this one knows nothing of.
+        .where(leftovers.c.table_name.in_(_BY_NAME))
+        .order_by(leftovers.c.job_key, leftovers.c.table_name)
         .limit(1)
         .with_for_update(skip_locked=True)
     ).one_or_none()
-    if job is None:
+    if left is None:
         return False
-    walk_along_the_index(connection)
-    mine = remains.c.job_key == job.job_key
-    if job.place == len(BULK):
-        connection.execute(delete(remains).where(mine))
-        return True
-    reached = _remove(connection, BULK[job.place], job.job_key, job.reached, most_rows)
-    place = job.place + (reached is None)
-    connection.execute(update(remains).where(mine).values(place=place, reached=reached))
+    mine = and_(leftovers.c.job_key == left.job_key, leftovers.c.table_name == left.table_name)
+    table = _BY_NAME[left.table_name]
+    reached = _remove(connection, table, left.job_key, left.reached, most_rows)
+    if reached is None:
+        connection.execute(delete(leftovers).where(mine))
+    else:
+        connection.execute(update(leftovers).where(mine).values(reached=reached))
     return True
 
 
@@ -83,7 +84,11 @@ def _remove(
     places = func.any(func.array(select(some_rows.c.place).scalar_subquery()))
     gone = delete(table).where(place == places).cte("gone")
     swept = [some_rows.c[key.name] for key in keys]
+    found = select(func.count()).select_from(some_rows).scalar_subquery()
     last = connection.execute(
-        select(*swept).order_by(*(key.desc() for key in swept)).limit(1).add_cte(gone)
+        select(found.label("found"), *swept)
+        .order_by(*(key.desc() for key in swept))
+        .limit(1)
+        .add_cte(gone)
     ).one_or_none()
-    return None if last is None else list(last)
+    return None if last is None or last.found < most else list(last[1:])

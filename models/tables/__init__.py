@@ -10,7 +10,7 @@ from models.tables.metadata import metadata
 from models.tables.metrics import metric_values, metrics
 from models.tables.outlines import plan_outlines, spec_outlines
 from models.tables.readings import epochs, iterations, layer_readings
-from models.tables.remains import remains
+from models.tables.remains import leftovers, remains
 from models.tables.rollups import rollups, series_rollups
 from models.tables.workers import workers
 
@@ -25,6 +25,7 @@ __all__ = [
     "iterations",
     "jobs",
     "layer_readings",
+    "leftovers",
     "logs",
     "metadata",
     "metric_values",

@@ -4,12 +4,12 @@ from sqlalchemy import BigInteger, Column, Index, Integer, Table, Text, func, te
 from sqlalchemy.dialects.postgresql import JSONB
 
 from models.domain.lifecycle import Outcome
-from models.tables.metadata import Float64, Moment, job_key, metadata, one_of
+from models.tables.metadata import Float64, Moment, bare_job_key, metadata, one_of
 
 attempts = Table(
     "attempts",
     metadata,
-    job_key(),
+    bare_job_key(),
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("worker", Text, nullable=False),
     Column("host", Text, nullable=False),

@@ -3,12 +3,12 @@
 from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, Table, Text, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from models.tables.metadata import Moment, TransactionId, bare_job_key, job_key, metadata
+from models.tables.metadata import Moment, TransactionId, bare_job_key, metadata
 
 events = Table(
     "events",
     metadata,
-    job_key(),
+    bare_job_key(),
     # From progress.last_event, whose row every writer of the job holds locked: the ids of
     # a job commit in order.
     Column("id", BigInteger, primary_key=True, autoincrement=False),

@@ -47,9 +47,9 @@ def job_key() -> Column[int]:
 
 
 def bare_job_key() -> Column[int]:
-    """The job of a row that is written in bulk.
+    """The job of a row of which a long job has many.
 
-    No foreign key: its check costs a lookup a row in COPY, and the fence in the same
-    transaction already proves that the job is there. DELETE removes these rows by hand.
+    No foreign key: its check costs a lookup a row, and who writes holds the job's row or its
+    progress, which proves that the job is there. After a DELETE services/remains.py removes them.
     """
     return Column("job_key", BigInteger, primary_key=True, autoincrement=False)

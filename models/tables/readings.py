@@ -2,7 +2,7 @@
 
 from sqlalchemy import BigInteger, Column, Integer, SmallInteger, Table
 
-from models.tables.metadata import Float64, bare_job_key, job_key, metadata
+from models.tables.metadata import Float64, bare_job_key, metadata
 
 iterations = Table(
     "iterations",
@@ -21,7 +21,7 @@ iterations = Table(
 epochs = Table(
     "epochs",
     metadata,
-    job_key(),
+    bare_job_key(),
     Column("epoch", Integer, primary_key=True, autoincrement=False),
     Column("batches", Integer, nullable=False),
     Column("samples", BigInteger, nullable=False),

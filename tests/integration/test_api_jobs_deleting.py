@@ -2,22 +2,25 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from uuid import UUID
 
 import httpx
 import pytest
-from sqlalchemy import Engine, func, select, text
+from sqlalchemy import Connection, Engine, func, select, text
 
 from foundation.ids import new_id
 from foundation.settings import Settings
 from models.domain.metrics import MetricKind
-from models.tables import metadata
+from models.tables import leftovers, metadata
 from services.database import transaction
+from services.deletion import delete_job
 from services.pages import LayerReading, LogLine, Page
 from services.remains import BATCH_ROWS, BULK, sweep
 from services.submission import draft_job
 from services.submission import submit as submit_drafts
 from tests.measured import block_of
 from tests.submitted import Crew, Json, events_of, get, spec_of, submit
+from tests.versions import on_newest_postgres
 from tests.waiting import wait_until
 from tests.written import make_rows
 from worker.rounds import stop
@@ -37,6 +40,16 @@ EPOCH = {
 }
 FILE = {"uri": "file", "sha256": "0" * 64, "bytes": 1}
 
+_MANY_EPOCHS = """
+    INSERT INTO epochs (job_key, epoch, batches, samples, first_iteration, last_iteration,
+        skipped_updates, seconds)
+    SELECT key, n, 1, 64, n, n, 0, 0.1 FROM jobs, generate_series(1, :many) AS n WHERE id = :job
+"""
+_MANY_EVENTS = """
+    INSERT INTO events (job_key, id, type, data)
+    SELECT key, 100 + n, 'epoch', '{}' FROM jobs, generate_series(1, :many) AS n WHERE id = :job
+"""
+
 
 def counts(engine: Engine) -> dict[str, int]:
     """How many rows each table holds of what goes with a job."""
@@ -44,7 +57,7 @@ def counts(engine: Engine) -> dict[str, int]:
         return {
             name: connection.execute(select(func.count()).select_from(table)).scalar_one()
             for name, table in metadata.tables.items()
-            if name not in {"workers", "idempotency_keys", "remains"}
+            if name not in {"workers", "idempotency_keys", "leftovers", "remains"}
         }
 
 
@@ -174,6 +187,9 @@ def test_what_is_written_in_bulk_is_out_of_sight_at_once_and_removed_in_batches(
     assert api.delete(f"/v1/jobs/{job['id']}").status_code == httpx.codes.NO_CONTENT
     bulk = {table.name for table in BULK}
     assert bulk == {
+        "attempts",
+        "epochs",
+        "events",
         "iterations",
         "layer_readings",
         "logs",
@@ -184,10 +200,11 @@ def test_what_is_written_in_bulk_is_out_of_sight_at_once_and_removed_in_batches(
     after = counts(engine)
     assert {name for name in before if before[name] == after[name]} == bulk
     with transaction(engine) as connection:
-        view = text("SELECT count(DISTINCT job) FROM v_iterations")
-        assert connection.scalar(view) == 1
-    # So many at a time in each table, a look that finds no more, and the last word.
-    batches = sum(-(-(before[name] // 2) // 7) + 1 for name in bulk) + 1
+        for view in ("v_iterations", "v_epochs", "v_attempts"):
+            seen = text(f"SELECT count(DISTINCT job) FROM {view}")  # noqa: S608
+            assert connection.scalar(seen) == 1
+    # So many at a time in each table; the one that finds fewer is the last.
+    batches = sum(before[name] // 2 // 7 + 1 for name in bulk)
     assert sweep_all(engine, most_rows=7) == batches
     assert get(api, other["id"])["book"]["complete"]
 
@@ -204,12 +221,101 @@ def test_two_who_sweep_never_wait_for_each_other_nor_does_who_writes(
         assert sweep(connection, 5)
         with transaction(engine) as other:
             other.execute(text("SET LOCAL lock_timeout = '1ms'"))
-            assert not sweep(other, 5)
+            others = 0
+            while sweep(other):
+                others += 1
         crew.flush(writing["id"], Page(rows=make_rows([1.0] * 20)))
         connection.rollback()
     assert get(api, writing["id"])["book"]["rows"] == 20
+    assert others == len(BULK) - 1
     # What a sweep that was cut off has not removed is there for the next one.
-    assert sweep_all(engine, 5) > 1
+    assert sweep_all(engine) == 1
+
+
+@on_newest_postgres
+def test_a_job_of_very_many_epochs_and_events_goes_in_short_transactions(
+    api: httpx.Client, engine: Engine
+) -> None:
+    many, batch = 60_000, 7_000
+    job = submit(api, project="long")
+    api.post(f"/v1/jobs/{job['id']}/cancel").raise_for_status()
+    with transaction(engine) as connection:
+        for statement in (_MANY_EPOCHS, _MANY_EVENTS):
+            connection.execute(text(statement), {"job": job["id"], "many": many})
+    with transaction(engine) as connection:
+        before = touched(connection)
+        delete_job(connection, UUID(job["id"]))
+        # The job, its book, and what is noted of the rest.
+        assert touched(connection) - before < 100
+    assert not seen_of(api, engine, job["id"])
+    sizes, more = [], True
+    while more:
+        with transaction(engine) as connection:
+            before = touched(connection)
+            more = sweep(connection, batch)
+            sizes.append(touched(connection) - before)
+    assert max(sizes) == batch + 1
+    assert sum(sizes) > 2 * many
+    assert not any(counts(engine).values())
+
+
+def test_what_happened_to_a_deleted_job_leaves_every_list_at_once(
+    api: httpx.Client, engine: Engine, settings: Settings
+) -> None:
+    job, _ = worked_on(api, engine, settings)
+    other, _ = worked_on(api, engine, settings)
+    assert {job["id"], other["id"]} == told_of(api)
+    api.delete(f"/v1/jobs/{job['id']}").raise_for_status()
+    assert {other["id"]} == told_of(api)
+    assert not seen_of(api, engine, job["id"])
+
+
+def test_whoever_deletes_a_job_books_what_it_leaves(
+    api: httpx.Client, engine: Engine, settings: Settings
+) -> None:
+    """An API of the release before does it in its own way, and knows of fewer tables."""
+    job, _ = worked_on(api, engine, settings)
+    with transaction(engine) as connection:
+        booked = text("INSERT INTO remains (job_key) SELECT key FROM jobs WHERE id = :job")
+        connection.execute(booked, {"job": job["id"]})
+        connection.execute(text("DELETE FROM jobs WHERE id = :job"), {"job": job["id"]})
+        listed = set(connection.scalars(select(leftovers.c.table_name)))
+    assert listed == {table.name for table in BULK}
+    sweep_all(engine)
+    assert not any(counts(engine).values())
+
+
+def touched(connection: Connection) -> int:
+    """How many rows the session has written to, or removed, up to now in this transaction."""
+    rows = text("SELECT sum(n_tup_ins + n_tup_upd + n_tup_del) FROM pg_stat_xact_user_tables")
+    return int(connection.execute(rows).scalar_one())
+
+
+def told_of(api: httpx.Client) -> set[str]:
+    """Whose events the list of all has, and that of the project, as soon as they can be told."""
+
+    def listed() -> list[list[str]]:
+        answers = [api.get("/v1/events", params=query) for query in ({}, {"project": "default"})]
+        return [[item["job"] for item in answer.json()["items"]] for answer in answers]
+
+    wait_until(lambda: bool(listed()[0]), 60, "events can be told")
+    every, of_project = listed()
+    assert every == of_project
+    return set(every)
+
+
+def seen_of(api: httpx.Client, engine: Engine, job_id: str) -> list[str]:
+    """Routes and views that still show something of the job."""
+    pages = ("", "/events", "/epochs", "/iterations", "/layers", "/logs", "/metrics", "/artifacts")
+    curves = [f"/curve?series={series}" for series in ("loss", "epoch.train_loss")]
+    answers = {page: api.get(f"/v1/jobs/{job_id}{page}") for page in (*pages, *curves)}
+    seen = [page for page, answer in answers.items() if answer.status_code != 404]
+    with transaction(engine) as connection:
+        for view in ("v_jobs", "v_epochs", "v_attempts", "v_iterations", "v_metric_values"):
+            of_job = text(f"SELECT count(*) FROM {view} WHERE job = :job")  # noqa: S608
+            if connection.scalar(of_job, {"job": job_id}):
+                seen.append(view)
+    return seen
 
 
 def test_a_worker_sweeps(api: httpx.Client, engine: Engine, settings: Settings) -> None:

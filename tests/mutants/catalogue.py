@@ -209,9 +209,9 @@ MUTANTS = (
     ),
     Mutant(
         "a deleted job's rows stay",
-        "services/deletion.py",
-        "    leave_remains(connection, key)\n",
-        "",
+        "migrations/sql/0004_leftovers.sql",
+        "    FROM gone, unnest('{attempts,epochs,events,iterations,",
+        "    FROM gone, unnest('{attempts,epochs,iterations,",
         f"{_INTEGRATION}/test_api_jobs_deleting.py"
         "::test_all_that_belongs_to_the_job_goes_and_nothing_else",
     ),
