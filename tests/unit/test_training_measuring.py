@@ -111,12 +111,13 @@ def update(loss: float, skipped: float | None = None) -> Update:
     )
 
 
-def reading(values: Tensor) -> list[dict[str, object]]:
-    return [{"error_norm": values[0, 0].item()}]
+def reading(_values: Tensor) -> list[dict[str, object]]:
+    return [{"layer": "conv1", "error_norm": 1.0, "grad_norm": None, "update_ratio": None}]
 
 
 def recorded(book: Book, *, fail: bool, losses: list[Update]) -> tuple[Recorder, LoopState]:
-    recorder = Recorder(book, ScalarBuffer(64, CPU), reading, fail_on_non_finite=fail)
+    buffer = ScalarBuffer(64, CPU)
+    recorder = Recorder(book, buffer, reading, fail_on_non_finite=fail, scaled=False)
     state = LoopState()
     for measured in losses:
         state.iteration += 1

@@ -50,6 +50,7 @@ class Loop:
             ScalarBuffer(_BUFFER_ITERATIONS, parts.device),
             parts.learner.readings.rows,
             fail_on_non_finite=self._fails,
+            scaled=parts.learner.precision.scaler is not None,
         )
         self.kept = Resumable(
             network=parts.network,

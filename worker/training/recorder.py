@@ -19,6 +19,7 @@ from torch import Tensor
 from models.rows import Rows
 from worker.training.buffer import Drained, ScalarBuffer
 from worker.training.errors import Diverged
+from worker.training.health import find_ailing
 from worker.training.learner import Update
 from worker.training.sink import Sink
 from worker.training.state import LoopState
@@ -39,10 +40,11 @@ class Recorder:
         to_readings: ToReadings,
         *,
         fail_on_non_finite: bool,
+        scaled: bool,
     ) -> None:
         self._sink, self._buffer = sink, buffer
         self._to_readings = to_readings
-        self._fail = fail_on_non_finite
+        self._fail, self._scaled = fail_on_non_finite, scaled
         self._readings: list[tuple[int, Tensor]] = []
         self._due = 0.0
         self._any_delivered = False
@@ -75,10 +77,10 @@ class Recorder:
         self._any_delivered = True
         bad = _first_bad(drained, state)
         if bad is not None and self._fail:
-            self._send(drained.rows[: bad + 1])
+            self._send(state, drained.rows[: bad + 1])
             last = drained.rows[bad]
             raise Diverged(int(last["iteration"]), float(last["loss"]))
-        self._send(drained.rows)
+        self._send(state, drained.rows)
         _add(state, drained)
         if bad is not None and not state.warned_non_finite:
             state.warned_non_finite = True
@@ -89,12 +91,15 @@ class Recorder:
         """Say that what was done since the last iteration belongs to none."""
         self._buffer.clock.restart()
 
-    def _send(self, rows: Rows) -> None:
+    def _send(self, state: LoopState, rows: Rows) -> None:
         self._sink.rows(rows)
         last = int(rows["iteration"][-1])
         for iteration, values in self._readings:
             if iteration <= last:
-                self._sink.layers(iteration, self._to_readings(values))
+                readings = self._to_readings(values)
+                self._sink.layers(iteration, readings)
+                for ill, layers in find_ailing(state.ailing, readings, scaled=self._scaled):
+                    self._sink.warning(ill, {"iteration": iteration, "layers": layers})
         self._readings.clear()
 
 

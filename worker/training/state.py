@@ -46,8 +46,8 @@ class LoopState:
 
     `iteration` counts finished weight updates; `epoch` (from 1) and `batch` (finished batches of
     it) say where the next one stands. `lost_in_a_row` counts the newest iterations whose loss is
-    not finite and whose update was skipped. `mixed`: not all of it was computed on like machines.
-    `ending` is why training is to end; None: it goes on.
+    not finite and whose update was skipped. `ailing` is health.py's. `mixed`: not all of it was
+    computed on like machines. `ending` is why training is to end; None: it goes on.
     """
 
     iteration: int = 0
@@ -62,6 +62,7 @@ class LoopState:
     measured: dict[str, float | None] = field(default_factory=dict)
     lost_in_a_row: int = 0
     warned_non_finite: bool = False
+    ailing: dict[str, int] = field(default_factory=dict)
     mixed: bool = False
     ending: StopReason | None = None
 
@@ -71,9 +72,11 @@ class LoopState:
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> "LoopState":
-        values = {item.name: plain[item.name] for item in fields(cls)}
+        # A checkpoint of an earlier release lacks what came later.
+        values = {item.name: plain[item.name] for item in fields(cls) if item.name in plain}
         values["sums"] = EpochSums(**plain["sums"])
         values["best"] = None if plain["best"] is None else Best(**plain["best"])
         values["measured"] = dict(plain["measured"])
+        values["ailing"] = dict(plain.get("ailing", {}))
         values["ending"] = None if plain["ending"] is None else StopReason(plain["ending"])
         return cls(**values)
