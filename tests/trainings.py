@@ -49,6 +49,8 @@ RICH: dict[str, Any] = {
 class Book:
     """A sink that remembers; `told` holds (kind, what) in the order in which it was told."""
 
+    waited_seconds = 0.0
+
     def __init__(self) -> None:
         self.told: list[tuple[str, Any]] = []
 

@@ -1,6 +1,7 @@
 """The sink of a training: what it delivers goes down the pipe to the supervisor."""
 
 import threading
+import time
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from typing import Any
@@ -28,6 +29,7 @@ class PipeSink:
         self._lock = threading.Lock()
         self._backlog = MetricBacklog()
         self._reached = 0
+        self._waited_seconds = 0.0
 
     def send(self, kind: Kind, body: dict[str, Any]) -> None:
         """Send a frame.
@@ -41,7 +43,7 @@ class PipeSink:
             if kind is Kind.ENDED:
                 self._backlog.check_rows_came(self._reached)
             self._send_metrics()
-            self._pipe.send_bytes(frame)
+            self._put(frame)
 
     def resumed(self, resumed: Resumed) -> None:
         self._reached = resumed.iteration
@@ -55,7 +57,7 @@ class PipeSink:
             for number, frame in enumerate(encode_rows(rows), start=1):
                 self._reached = int(rows["iteration"][: number * MOST_ROWS_A_FRAME][-1])
                 self._send_metrics()
-                self._pipe.send_bytes(frame)
+                self._put(frame)
 
     def metrics(
         self,
@@ -87,8 +89,17 @@ class PipeSink:
     def warning(self, message: str, data: dict[str, Any]) -> None:
         self.send(Kind.WARNING, {"message": message, "data": data})
 
+    @property
+    def waited_seconds(self) -> float:
+        return self._waited_seconds
+
+    def _put(self, frame: bytes) -> None:
+        began = time.perf_counter()
+        self._pipe.send_bytes(frame)
+        self._waited_seconds += time.perf_counter() - began
+
     def _send_metrics(self) -> None:
         told = self._backlog.take(self._reached)
         if told is not None:
             for frame in encode_metrics(told):
-                self._pipe.send_bytes(frame)
+                self._put(frame)

@@ -53,6 +53,22 @@ class Epoch(_Answer):
     weight_change: Number | None
     seconds: Number
     samples_per_second: Number | None
+    data_seconds: Annotated[Number | None, Field(description="Of `seconds`: making batches.")]
+    forward_seconds: Annotated[Number | None, Field(description="Of `seconds`: up to the loss.")]
+    backward_seconds: Annotated[
+        Number | None, Field(description="Of `seconds`: from the loss to the gradients.")
+    ]
+    update_seconds: Annotated[
+        Number | None, Field(description="Of `seconds`: clipping, the step, readings of layers.")
+    ]
+    waiting_seconds: Annotated[
+        Number | None,
+        Field(description="Of `seconds`: nobody took what was told, as in the database's outage."),
+    ]
+    evaluation_seconds: Annotated[Number | None, Field(description="After the batches.")]
+    checkpoint_seconds: Annotated[
+        Number | None, Field(description="Of checkpoints that were written in this epoch.")
+    ]
 
 
 class EpochList(_Answer):

@@ -39,6 +39,13 @@ epochs = Table(
     Column("weight_change", Float64),
     Column("seconds", Float64, nullable=False),
     Column("samples_per_second", Float64),
+    Column("data_seconds", Float64),
+    Column("forward_seconds", Float64),
+    Column("backward_seconds", Float64),
+    Column("update_seconds", Float64),
+    Column("waiting_seconds", Float64),
+    Column("evaluation_seconds", Float64),
+    Column("checkpoint_seconds", Float64),
 )
 
 layer_readings = Table(

@@ -182,6 +182,8 @@ class _Book:
         self.readings: dict[int, list[dict[str, Any]]] = {}
         self.iterations = 0
 
+    waited_seconds = 0.0
+
     def resumed(self, resumed: Resumed) -> None: ...
 
     def started(self, environment: dict[str, Any]) -> None: ...

@@ -28,6 +28,7 @@ from worker.training.learner import Update
 from worker.training.losses import Loss
 from worker.training.recorder import Recorder
 from worker.training.state import LoopState
+from worker.training.stopwatch import stopwatch_of
 
 CPU = torch.device("cpu")
 
@@ -117,7 +118,9 @@ def reading(_values: Tensor) -> list[dict[str, object]]:
 
 def recorded(book: Book, *, fail: bool, losses: list[Update]) -> tuple[Recorder, LoopState]:
     buffer = ScalarBuffer(64, CPU)
-    recorder = Recorder(book, buffer, reading, fail_on_non_finite=fail, scaled=False)
+    recorder = Recorder(
+        book, stopwatch_of(CPU), buffer, reading, fail_on_non_finite=fail, scaled=False
+    )
     state = LoopState()
     for measured in losses:
         state.iteration += 1

@@ -10,8 +10,9 @@ from worker.training.data.loading import Split
 from worker.training.evaluation import Measured, evaluate
 from worker.training.parts import Parts
 from worker.training.pulse import Pulse
-from worker.training.state import LoopState
+from worker.training.state import LoopState, Spent
 from worker.training.stopping import Measurements
+from worker.training.stopwatch import spending
 
 
 class EpochEnd:
@@ -71,14 +72,15 @@ class EpochEnd:
     def _evaluate(self, split: Split) -> Measured:
         self._pulse.enter(Phase.EVALUATE, self._state.epoch, self._state.batch)
         parts = self._parts
-        return evaluate(
-            parts.network,
-            split,
-            parts.learner.loss,
-            parts.data.normalise,
-            batch_size=parts.evaluation_batch_size,
-            alive=self._pulse.beat,
-        )
+        with spending(self._state.sums, Spent.EVALUATION):
+            return evaluate(
+                parts.network,
+                split,
+                parts.learner.loss,
+                parts.data.normalise,
+                batch_size=parts.evaluation_batch_size,
+                alive=self._pulse.beat,
+            )
 
     def row(self, epoch_start: list[Tensor]) -> dict[str, Any]:
         """Return the epoch as `GET /v1/jobs/{id}/epochs` shows it."""
@@ -102,6 +104,7 @@ class EpochEnd:
             "weight_change": distance(weights, epoch_start),
             "seconds": sums.seconds,
             "samples_per_second": sums.samples / sums.seconds if sums.seconds else None,
+            **{f"{part}_seconds": sums.spent_on(part) for part in Spent},
         }
 
 

@@ -14,6 +14,8 @@ from torch.optim import Optimizer
 from worker.training.losses import Loss
 from worker.training.precision import Precision
 from worker.training.readings import LayerReadings
+from worker.training.state import Spent
+from worker.training.stopwatch import Lap
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +45,16 @@ class Learner:
     micro_batch_size: int | None
     grad_clip: dict[str, Any] | None
 
-    def update(self, x: Tensor, labels_n: Tensor, *, norm_due: bool, layers_due: bool) -> Update:
+    def update(
+        self, x: Tensor, labels_n: Tensor, lap: Lap, *, norm_due: bool, layers_due: bool
+    ) -> Update:
         """Update the weights once by the batch (x, labels_n)."""
         self.optimizer.zero_grad(set_to_none=True)
         if layers_due:
             # The error of a layer that has no weight before it is asked for too.
             x.requires_grad_()
             self.readings.watch()
-        loss, correct = self._passes(x, labels_n)
+        loss, correct = self._passes(x, labels_n, lap)
         scale = self.precision.scale() if layers_due else 1.0
         self.precision.unscale(self.optimizer)
         if layers_due:
@@ -58,16 +62,20 @@ class Learner:
         grad_norm = self._clip(norm_due=norm_due)
         skipped = self.precision.step(self.optimizer)
         layers = self.readings.after_step() if layers_due else None
+        lap(Spent.UPDATE)
         return Update(loss, correct, grad_norm, skipped, layers)
 
-    def _passes(self, x: Tensor, labels_n: Tensor) -> tuple[Tensor, Tensor]:
+    def _passes(self, x: Tensor, labels_n: Tensor, lap: Lap) -> tuple[Tensor, Tensor]:
         size = self.micro_batch_size
         if size is None or size >= len(labels_n):
             with self.precision.forward():
                 output = self.network(x)
                 loss = self.loss.whole(output, labels_n)
+            correct = _correct(output, labels_n)
+            lap(Spent.FORWARD)
             self.precision.backward(loss)
-            return loss.detach(), _correct(output, labels_n)
+            lap(Spent.BACKWARD)
+            return loss.detach(), correct
         divisor = self.loss.divisor(labels_n)
         total = torch.zeros((), device=x.device)
         right = torch.zeros((), dtype=torch.int64, device=x.device)
@@ -75,9 +83,11 @@ class Learner:
             with self.precision.forward():
                 output = self.network(part)
                 loss = self.loss.part(output, labels, divisor)
-            self.precision.backward(loss)
             total += loss.detach()
             right += _correct(output, labels)
+            lap(Spent.FORWARD)
+            self.precision.backward(loss)
+            lap(Spent.BACKWARD)
         return total, right
 
     def _clip(self, *, norm_due: bool) -> Tensor | None:

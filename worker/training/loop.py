@@ -23,7 +23,8 @@ from worker.training.pulse import Pulse
 from worker.training.recorder import Recorder
 from worker.training.sink import Sink, StopSignal, TrainRequest
 from worker.training.source import network_source
-from worker.training.state import EpochSums, LoopState
+from worker.training.state import EpochSums, LoopState, Spent
+from worker.training.stopwatch import spending, stopwatch_of
 
 _BUFFER_ITERATIONS = 1024
 
@@ -45,8 +46,10 @@ class Loop:
         stop = parts.spec["stop"]
         self._watch_loss = stop["target_loss"] is not None and stop["target_on"] == "iteration"
         self._fails = stop["on_non_finite"] == "fail"
+        self._watch = stopwatch_of(parts.device)
         self._recorder = Recorder(
             sink,
+            self._watch,
             ScalarBuffer(_BUFFER_ITERATIONS, parts.device),
             parts.learner.readings.rows,
             fail_on_non_finite=self._fails,
@@ -157,7 +160,8 @@ class Loop:
         if here == self._saved_at or (self._fails and weight_norm - weight_norm != 0):
             return
         try:
-            stored = save_checkpoint(self.store, self.kept, self._parts.device)
+            with spending(state.sums, Spent.CHECKPOINT):
+                stored = save_checkpoint(self.store, self.kept, self._parts.device)
         except StoreFailed as failure:
             self._warn_of_store(failure)
             return
@@ -184,6 +188,7 @@ class Loop:
     def step(self) -> None:
         """Make one weight update by the epoch's next batch."""
         parts, state = self._parts, self.state
+        self._watch.begin(state.batch + 1)
         start = state.batch * parts.batches.size
         index = self._order[start : start + parts.batches.size]
         images, labels = parts.data.train.images[index], parts.data.train.labels[index]
@@ -194,9 +199,11 @@ class Loop:
         for group in parts.learner.optimizer.param_groups:
             group["lr"] = self._lr
         self._samples = len(index)
+        self._watch.lap(Spent.DATA)
         self._update = parts.learner.update(
             x,
             labels,
+            self._watch.lap,
             norm_due=_due(state.iteration, self._record["grad_norm_every"]),
             layers_due=_due(state.iteration, self._record["layers_every"]),
         )

@@ -22,7 +22,8 @@ from worker.training.errors import Diverged
 from worker.training.health import find_ailing
 from worker.training.learner import Update
 from worker.training.sink import Sink
-from worker.training.state import LoopState
+from worker.training.state import LoopState, Spent
+from worker.training.stopwatch import Stopwatch
 
 DELIVER_SECONDS = 0.25
 MOST_LOST = 10
@@ -36,13 +37,15 @@ class Recorder:
     def __init__(
         self,
         sink: Sink,
+        watch: Stopwatch,
         buffer: ScalarBuffer,
         to_readings: ToReadings,
         *,
         fail_on_non_finite: bool,
         scaled: bool,
     ) -> None:
-        self._sink, self._buffer = sink, buffer
+        self._sink, self._watch, self._buffer = sink, watch, buffer
+        self._waited = sink.waited_seconds
         self._to_readings = to_readings
         self._fail, self._scaled = fail_on_non_finite, scaled
         self._readings: list[tuple[int, Tensor]] = []
@@ -75,6 +78,7 @@ class Recorder:
         if drained is None:
             return
         self._any_delivered = True
+        self._watch.fold(state.sums)
         bad = _first_bad(drained, state)
         if bad is not None and self._fail:
             self._send(state, drained.rows[: bad + 1])
@@ -101,6 +105,8 @@ class Recorder:
                 for ill, layers in find_ailing(state.ailing, readings, scaled=self._scaled):
                     self._sink.warning(ill, {"iteration": iteration, "layers": layers})
         self._readings.clear()
+        before, self._waited = self._waited, self._sink.waited_seconds
+        state.sums.spend(Spent.WAITING, self._waited - before)
 
 
 def _first_bad(drained: Drained, state: LoopState) -> int | None:

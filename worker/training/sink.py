@@ -60,6 +60,10 @@ class Ended:
 class Sink(Protocol):
     """Where training reports to. A method may raise to end the attempt at once."""
 
+    @property
+    def waited_seconds(self) -> float:
+        """How long training has stood still in all because nobody took what it told."""
+
     def resumed(self, resumed: Resumed) -> None:
         """Hear where training goes on: once, before any row; earlier rows after it are void."""
 

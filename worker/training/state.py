@@ -6,14 +6,30 @@ order of samples, augmentation and learning rates are pure functions of these co
 
 import math
 from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
 from typing import Any
 
 from models.domain.lifecycle import StopReason
 
 
+class Spent(StrEnum):
+    """What an epoch's time goes into; the first four are parts of an iteration."""
+
+    DATA = "data"
+    FORWARD = "forward"
+    BACKWARD = "backward"
+    UPDATE = "update"
+    WAITING = "waiting"
+    EVALUATION = "evaluation"
+    CHECKPOINT = "checkpoint"
+
+
 @dataclass(slots=True)
 class EpochSums:
-    """Running sums over the epoch's delivered rows, added one row after the other."""
+    """Running sums over the epoch's delivered rows, added one row after the other.
+
+    `spent` holds seconds by `Spent`; `sampled` of the batches were taken apart.
+    """
 
     loss: float = 0.0
     correct: int = 0
@@ -21,6 +37,19 @@ class EpochSums:
     batches: int = 0
     skipped: int = 0
     seconds: float = 0.0
+    spent: dict[str, float] = field(default_factory=dict)
+    sampled: int = 0
+
+    def spend(self, part: Spent, seconds: float) -> None:
+        # A name, not the enum: a checkpoint holds nothing but plain values.
+        self.spent[part.value] = self.spent.get(part, 0.0) + seconds
+
+    def spent_on(self, part: Spent) -> float | None:
+        """Return the seconds of all of the epoch's batches; None where none was taken apart."""
+        seconds = self.spent.get(part, 0.0)
+        if part not in _OF_A_SAMPLE:
+            return seconds
+        return seconds * self.batches / self.sampled if self.sampled else None
 
     @property
     def train_loss(self) -> float:
@@ -29,6 +58,9 @@ class EpochSums:
     @property
     def train_accuracy(self) -> float:
         return self.correct / self.samples if self.samples else math.nan
+
+
+_OF_A_SAMPLE = frozenset({Spent.DATA, Spent.FORWARD, Spent.BACKWARD, Spent.UPDATE})
 
 
 @dataclass(slots=True)
