@@ -1,27 +1,25 @@
-"""From rows of the book to a job as the API shows it: no SQL here."""
+"""From rows of the book to a job as the API shows it: no SQL here.
 
-from collections.abc import Sequence
+A job is made as a document: dictionaries with the contract's names in its order, and values that
+a writer of JSON knows. A list's items are written as they are: to make models of a hundred jobs
+takes as long as to read them. Where one job is shown, the models of models/schemas/job.py are made
+of its document.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row
+from pydantic import JsonValue
+from sqlalchemy import RowMapping
 
 from models.domain.lifecycle import State
 from models.domain.plan import Plan
 from models.domain.spec import JobSpec
-from models.schemas.job import (
-    Attempt,
-    Best,
-    BookState,
-    Job,
-    JobError,
-    JobErrorItem,
-    JobItem,
-    JobProgress,
-    Latest,
-    Summary,
-    WaitingFor,
-)
+from models.schemas.job import Attempt, Job, WaitingFor
+from models.schemas.numbers import json_number
+
+Document = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,62 +30,70 @@ class Wait:
     waiting_for: WaitingFor
 
 
-def whole_job(row: Row[Any], attempts: Sequence[Row[Any]], wait: Wait | None) -> Job:
-    return Job(
-        **_common(row, wait),
-        attempts=[_attempt(each, row.iteration) for each in attempts],
-        error=None if row.error is None else _error(row.error),
-    )
+def whole_job(row: RowMapping, attempts: Sequence[RowMapping], wait: Wait | None) -> Job:
+    return Job(**job_document(row, attempts, wait, with_traceback=True))
 
 
-def job_item(
-    row: Row[Any],
-    attempts: Sequence[Row[Any]] | None,
+def job_document(
+    row: RowMapping,
+    attempts: Sequence[RowMapping] | None,
     wait: Wait | None,
     *,
     with_traceback: bool,
-) -> JobItem:
-    error = None
-    if row.error is not None:
-        error = _error(row.error) if with_traceback else _error_item(row.error)
-    return JobItem(
-        **_common(row, wait),
-        attempts=None if attempts is None else [_attempt(each, row.iteration) for each in attempts],
-        error=error,
-    )
+) -> Document:
+    """Show a job as `JobItem` has it, in its order.
 
+    Args:
+        row: of `jobs`, `progress` and `summaries`.
+        attempts: the job's; None where they are left out.
+        wait: of a job that is queued.
+        with_traceback: whether its error has one.
 
-def _common(row: Row[Any], wait: Wait | None) -> dict[str, Any]:
-    """Everything but `attempts` and `error`: columns of the same name, and what is made of them."""
-    return {
-        **{name: getattr(row, name) for name in _SAME_NAME},
-        "spec": _in_order(row.spec, _SPEC),
-        "plan": _in_order(row.plan, _PLAN),
-        "waiting_for": wait and wait.waiting_for,
+    """
+    shown = {
+        **{name: row[name] for name in _BEFORE},
+        "waiting_for": wait and wait.waiting_for.model_dump(),
         "queue_position": wait and wait.position,
+        "reproducible": row["reproducible"],
+        "spec": _in_order(row["spec"], _SPEC),
+        "spec_sha256": row["spec_sha256"],
+        "plan": _in_order(row["plan"], _PLAN),
         "progress": progress_of(row),
         "latest": latest_of(row),
         "summary": _summary(row),
-        "metrics": row.metrics,
-        "book": BookState(
-            rows=row.rows,
-            expected=row.iteration,
-            complete=row.rows == row.iteration,
-            loss_sha256=row.loss_sha256,
-            weights_sha256=row.weights_sha256,
-            archived_at=row.archived_at,
-        ),
+        "metrics": row["metrics"] and _metrics(row["metrics"]),
+        "book": {
+            "rows": row["rows"],
+            "expected": row["iteration"],
+            "complete": row["rows"] == row["iteration"],
+            "loss_sha256": row["loss_sha256"],
+            "weights_sha256": row["weights_sha256"],
+            "archived_at": row["archived_at"],
+        },
+        "attempts": None
+        if attempts is None
+        else [_attempt(each, row["iteration"]) for each in attempts],
+        "stop_reason": row["stop_reason"],
+        "error": _error(row["error"], with_traceback=with_traceback),
+        "created_at": row["created_at"],
+        "started_at": row["started_at"],
+        "finished_at": row["finished_at"],
     }
+    for name in ("metrics", "attempts"):
+        if shown[name] is None:
+            del shown[name]
+    return shown
 
 
-def _in_order(stored: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+def _in_order(stored: Document, names: Sequence[str]) -> Document:
     """Put back the order of the fields, which JSONB does not keep."""
     known = {name: stored[name] for name in names if name in stored}
-    return known | stored
+    return known if len(known) == len(stored) else known | stored
 
 
 _SPEC, _PLAN = tuple(JobSpec.model_fields), tuple(Plan.model_fields)
-_SAME_NAME = (
+_ATTEMPT = tuple(Attempt.model_fields)
+_BEFORE = (
     "id",
     "name",
     "project",
@@ -98,14 +104,7 @@ _SAME_NAME = (
     "state",
     "wanted",
     "priority",
-    "reproducible",
-    "spec_sha256",
-    "stop_reason",
-    "created_at",
-    "started_at",
-    "finished_at",
 )
-
 _SUMMARY = (
     "final_loss",
     "best_loss",
@@ -118,55 +117,67 @@ _SUMMARY = (
 )
 
 
-def progress_of(row: Row[Any]) -> JobProgress:
-    total: int = row.plan["iterations_total"]
-    speed: float | None = row.iterations_per_second
-    running = row.state == State.RUNNING
-    eta = round((total - row.iteration) / speed, 1) if running and speed else None
-    return JobProgress(
-        phase=row.phase,
-        epoch=row.epoch,
-        batch=row.batch,
-        iteration=row.iteration,
-        iterations_total=total,
-        fraction=round(row.iteration / total, 4) if total else 0.0,
-        iterations_per_second=speed,
-        eta_seconds=eta,
-    )
+def progress_of(row: RowMapping) -> Document:
+    total: int = row["plan"]["iterations_total"]
+    speed: float | None = row["iterations_per_second"]
+    running = row["state"] == State.RUNNING
+    return {
+        "phase": row["phase"],
+        "epoch": row["epoch"],
+        "batch": row["batch"],
+        "iteration": row["iteration"],
+        "iterations_total": total,
+        "fraction": round(row["iteration"] / total, 4) if total else 0.0,
+        "iterations_per_second": json_number(speed),
+        "eta_seconds": round((total - row["iteration"]) / speed, 1) if running and speed else None,
+    }
 
 
-def latest_of(row: Row[Any]) -> Latest | None:
-    if row.latest_at is None:
+def latest_of(row: RowMapping) -> Document | None:
+    if row["latest_at"] is None:
         return None
-    return Latest(loss=row.latest_loss, lr=row.latest_lr, at=row.latest_at)
+    return {
+        "loss": json_number(row["latest_loss"]),
+        "lr": json_number(row["latest_lr"]),
+        "at": row["latest_at"],
+    }
 
 
-def _summary(row: Row[Any]) -> Summary:
+def _summary(row: RowMapping) -> Document:
     best = None
-    if row.best_metric is not None:
-        best = Best(
-            metric=row.best_metric,
-            value=row.best_value,
-            epoch=row.best_epoch,
-            iteration=row.best_iteration,
-        )
-    return Summary(**{name: getattr(row, name) for name in _SUMMARY}, best=best)
+    if row["best_metric"] is not None:
+        best = {
+            "metric": row["best_metric"],
+            "value": json_number(row["best_value"]),
+            "epoch": row["best_epoch"],
+            "iteration": row["best_iteration"],
+        }
+    return {**{name: json_number(row[name]) for name in _SUMMARY}, "best": best}
 
 
-def _attempt(row: Row[Any], iteration: int) -> Attempt:
+def _metrics(stored: Mapping[str, Mapping[str, JsonValue]]) -> Document:
+    """PostgreSQL writes whole floats without a point; its words for the others are ours."""
+    return {
+        name: {each: _float(value) if each != "count" else value for each, value in figures.items()}
+        for name, figures in stored.items()
+    }
+
+
+def _float(value: JsonValue) -> JsonValue:
+    return float(value) if isinstance(value, int) else value
+
+
+def _attempt(row: RowMapping, iteration: int) -> Document:
     """One that is open has reached what its job has; once it ends that is written down."""
-    shown = {name: getattr(row, name) for name in Attempt.model_fields}
-    shown["error"] = None if row.error is None else _error(row.error)
-    if row.ended_at is None:
-        shown["last_iteration"] = iteration if iteration >= row.first_iteration else None
-    return Attempt(**shown)
+    shown = {name: row[name] for name in _ATTEMPT}
+    shown["error"] = _error(row["error"], with_traceback=True)
+    if row["ended_at"] is None:
+        shown["last_iteration"] = iteration if iteration >= row["first_iteration"] else None
+    return shown
 
 
-def _error(stored: dict[str, Any]) -> JobError:
-    return JobError(
-        type=stored["type"], message=stored["message"], traceback=stored.get("traceback")
-    )
-
-
-def _error_item(stored: dict[str, Any]) -> JobErrorItem:
-    return JobErrorItem(type=stored["type"], message=stored["message"])
+def _error(stored: Document | None, *, with_traceback: bool) -> Document | None:
+    if stored is None:
+        return None
+    shown = {"type": stored["type"], "message": stored["message"]}
+    return shown | {"traceback": stored.get("traceback")} if with_traceback else shown

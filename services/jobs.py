@@ -14,6 +14,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Row,
+    RowMapping,
     Select,
     Text,
     Uuid,
@@ -26,9 +27,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 
 from models.domain.errors import JobMissing
-from models.schemas.job import Job, JobItem
+from models.schemas.job import Job
 from models.tables import attempts, jobs, metrics, progress, summaries
-from services.job_view import job_item, whole_job
+from services.job_view import Document, job_document, whole_job
 from services.queueing import waits
 
 JobRow = Row[Any]
@@ -67,19 +68,19 @@ def find_jobs(connection: Connection, ids: Sequence[UUID]) -> list[Job]:
     place = {job_id: index for index, job_id in enumerate(ids)}
     tries = _attempts_of(connection, rows)
     waiting = waits(connection, rows)
-    made = [whole_job(row, tries.get(row.key, []), waiting.get(row.key)) for row in rows]
+    made = [whole_job(_named(row), tries.get(row.key, []), waiting.get(row.key)) for row in rows]
     return sorted(made, key=lambda job: place[job.id])
 
 
 def job_items(
     connection: Connection, rows: Sequence[JobRow], parts: Collection[Part]
-) -> list[JobItem]:
+) -> list[Document]:
     """Make a list's items of its rows, in as many statements as one item needs."""
     tries = _attempts_of(connection, rows) if Part.ATTEMPTS in parts else None
     waiting = waits(connection, rows)
     return [
-        job_item(
-            row,
+        job_document(
+            _named(row),
             None if tries is None else tries.get(row.key, []),
             waiting.get(row.key),
             with_traceback=Part.TRACEBACK in parts,
@@ -161,9 +162,14 @@ _ATTEMPTS = (
 )
 
 
-def _attempts_of(connection: Connection, rows: Sequence[JobRow]) -> dict[int, list[JobRow]]:
-    found: dict[int, list[JobRow]] = {row.key: [] for row in rows if row.attempts_made}
+def _attempts_of(connection: Connection, rows: Sequence[JobRow]) -> dict[int, list[RowMapping]]:
+    found: dict[int, list[RowMapping]] = {row.key: [] for row in rows if row.attempts_made}
     if found:
-        for attempt in connection.execute(_ATTEMPTS, {"keys": list(found)}):
-            found[attempt.job_key].append(attempt)
+        for attempt in connection.execute(_ATTEMPTS, {"keys": list(found)}).mappings():
+            found[attempt["job_key"]].append(attempt)
     return found
+
+
+def _named(row: JobRow) -> RowMapping:
+    """A row's values by name: by attribute each takes five times as long."""
+    return row._mapping  # noqa: SLF001 - the public name of a row's columns

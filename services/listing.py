@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import ARRAY, BigInteger, ColumnElement, Connection, Select, bindparam, func, select
 
 from models.domain.search import Order, parse_orders
-from models.schemas.job import JobItem, JobList
 from models.tables import jobs
 from services.cursors import decode_cursor, encode_cursor, list_name
+from services.job_view import Document
 from services.jobs import Part, job_items, select_jobs
 from services.ordering import Rank, decode_position, encode_position, ranks_of, read_page
 from services.selecting import Selection, bound_statements, joined
@@ -51,13 +51,21 @@ class Listing:
         return query.select_from(tables), clauses, ranks
 
 
+@dataclass(frozen=True, slots=True)
+class JobPage:
+    """What `JobList` shows, as it is written."""
+
+    items: list[Document]
+    next_cursor: str | None
+
+
 def list_jobs(
     connection: Connection,
     listing: Listing,
     limit: int,
     cursor: str | None,
     statement_seconds: float,
-) -> JobList:
+) -> JobPage:
     """Read one page.
 
     Needs several statements: give it a snapshot, so that they agree.
@@ -79,7 +87,7 @@ def list_jobs(
     found = read_page(connection, query, clauses, ranks, after=after, limit=limit + 1)
     page = found[:limit]
     more = len(found) > limit
-    return JobList(
+    return JobPage(
         items=_items(connection, [row[-1] for row in page], listing.parts),
         next_cursor=encode_cursor(listing.name, encode_position(page[-1])) if more else None,
     )
@@ -92,7 +100,7 @@ def _of_page(parts: frozenset[Part]) -> Select[Any]:
     return select_jobs(parts).where(jobs.c.key == func.any(keys))
 
 
-def _items(connection: Connection, keys: Sequence[int], parts: frozenset[Part]) -> list[JobItem]:
+def _items(connection: Connection, keys: Sequence[int], parts: frozenset[Part]) -> list[Document]:
     """Only the page's own jobs are read whole, in the order of their keys."""
     rows = connection.execute(_of_page(parts), {"keys": list(keys)}).all()
     place = {key: index for index, key in enumerate(keys)}

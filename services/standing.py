@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, RowMapping, func, select
 
 from models.domain.lifecycle import State
 from models.schemas.job import JobProgress, Latest
@@ -58,19 +58,24 @@ def stands(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Stand]:
         .where(jobs.c.id.in_(ids))
     )
     return {
-        row.id: Stand(
-            job_id=row.id,
-            key=row.key,
-            standing=Standing(State(row.state), row.epoch),
-            attempt=row.attempt,
-            last_event=row.last_event,
-            last_line=row.last_line,
-            iteration=row.iteration,
-            rewinds=row.rewinds,
-            archived=row.archived,
-            at=row.at,
-            progress=progress_of(row),
-            latest=latest_of(row),
+        row["id"]: Stand(
+            job_id=row["id"],
+            key=row["key"],
+            standing=Standing(State(row["state"]), row["epoch"]),
+            attempt=row["attempt"],
+            last_event=row["last_event"],
+            last_line=row["last_line"],
+            iteration=row["iteration"],
+            rewinds=row["rewinds"],
+            archived=row["archived"],
+            at=row["at"],
+            progress=JobProgress(**progress_of(row)),
+            latest=_latest(row),
         )
-        for row in found
+        for row in found.mappings()
     }
+
+
+def _latest(row: RowMapping) -> Latest | None:
+    shown = latest_of(row)
+    return None if shown is None else Latest(**shown)

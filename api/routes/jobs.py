@@ -1,9 +1,11 @@
 """Jobs: submit, list, look at, change, delete."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
+import orjson
 from fastapi import APIRouter, Depends, Response, status
+from sqlalchemy import Connection
 
 from api.bodies import JsonBytes, PatchBytes, parse_json
 from api.dependencies import (
@@ -13,7 +15,6 @@ from api.dependencies import (
     Parts,
     PartsDependency,
     SettingsDependency,
-    SnapshotDependency,
 )
 from api.documents import JOB_BATCH, JOB_PATCH, JOB_SPEC, problems
 from api.idempotency import REPLAYED, KeyedRequestDependency
@@ -46,6 +47,10 @@ def batch(body: JsonBytes, settings: SettingsDependency) -> list[Draft]:
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 SUBMITTING = problems(SpecInvalid, KeyReused, JobsDeleted)
+LISTING: dict[int | str, dict[str, Any]] = {
+    200: {"model": JobList | JobGroups},
+    **problems(FilterInvalid, CursorInvalid),
+}
 
 
 @router.post(
@@ -89,20 +94,27 @@ async def submit_jobs(
 @router.get(
     "",
     operation_id="list_jobs",
-    responses=problems(FilterInvalid, CursorInvalid),
+    response_class=Response,
+    responses=LISTING,
 )
-def read_jobs(
+async def read_jobs(
     listing: JobListing,
-    connection: SnapshotDependency,
-    settings: SettingsDependency,
+    parts: PartsDependency,
     limit: Limit = LIST_ITEMS,
     cursor: Cursor = None,
-) -> JobList | JobGroups:
+) -> Response:
     """List jobs, newest first unless `order_by` says otherwise; with `group_by`, groups of them."""
-    seconds = settings.api.search_seconds
-    if isinstance(listing, Grouping):
-        return group_jobs(connection, listing, limit, cursor, seconds)
-    return list_jobs(connection, listing, limit, cursor, seconds)
+    seconds = parts.settings.api.search_seconds
+
+    def written(connection: Connection) -> bytes:
+        if isinstance(listing, Grouping):
+            groups = group_jobs(connection, listing, limit, cursor, seconds)
+            return groups.model_dump_json().encode()
+        return orjson.dumps(
+            list_jobs(connection, listing, limit, cursor, seconds), option=orjson.OPT_UTC_Z
+        )
+
+    return Response(await parts.connections.read(written), media_type="application/json")
 
 
 @router.patch(

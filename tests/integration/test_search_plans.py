@@ -24,6 +24,7 @@ LISTS = [
     (None, None, NEWEST, "pk_jobs"),
     (None, "state = 'running'", NEWEST, "ix_jobs_state_key"),
     ("project-3", None, "created_at", "ix_jobs_project_key"),
+    ("project-3", None, "summary.best_loss", "ix_jobs_project_key"),
     (None, "project = 'project-3' and state != 'failed'", NEWEST, "ix_jobs_project_key"),
     (None, "name = 'job 000777'", NEWEST, "ix_jobs_name"),
     (None, "name like 'job 0007%' and state = 'succeeded'", "name", "ix_jobs_name"),

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -175,7 +176,7 @@ def listed(connection: Connection, listing: Listing, limit: int = 1_000) -> list
     cursor = None
     while True:
         page = list_jobs(connection, listing, limit, cursor, 60.0)
-        found += page.model_dump(mode="json")["items"]
+        found += orjson.loads(orjson.dumps(page.items, option=orjson.OPT_UTC_Z))
         cursor = page.next_cursor
         if cursor is None:
             return found
