@@ -1,7 +1,6 @@
 """What training measures, into PostgreSQL and out of it by binary COPY."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import fields
 from typing import Any
 
@@ -12,9 +11,9 @@ from sqlalchemy import Connection
 
 from models.rows import Rows
 from services.aggregates import Aggregates
-from services.copy_format import HEADER, CopyFormat
+from services.copy_format import HEADER, CopyFormat, copying
 
-_ROWS = CopyFormat(
+ROWS = CopyFormat(
     "iterations",
     [
         ("job_key", ">i8"),
@@ -68,15 +67,15 @@ _LOSS = np.dtype([("fields", ">i2"), ("length", ">i4"), ("loss", ">i8")])
 
 def copy_rows(connection: Connection, job_key: int, rows: Rows) -> None:
     """Write the rows within the connection's transaction."""
-    with copying_rows(connection, job_key, rows):
-        pass
+    with copying(connection, ROWS) as send:
+        send(encode_rows(job_key, rows))
 
 
-def copying_rows(connection: Connection, job_key: int, rows: Rows) -> AbstractContextManager[None]:
-    """Send the rows; the block, which must not use the connection, runs while they are written."""
-    values = {"job_key": job_key} | {name: rows[name] for name in _ROWS.columns[1:]}
+def encode_rows(job_key: int, rows: Rows) -> bytes:
+    """Encode rows for `ROWS`."""
+    values = {"job_key": job_key} | {name: rows[name] for name in ROWS.columns[1:]}
     missing = {"grad_norm": ~np.asarray(rows["has_grad_norm"], dtype=bool)}
-    return _ROWS.copying(connection, len(rows), values, missing)
+    return ROWS.encode(len(rows), values, missing)
 
 
 def copy_layer_readings(

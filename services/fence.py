@@ -52,9 +52,8 @@ _CROSS = """
             iteration, last_event, last_line, flushes
     ),
     told AS (
-        SELECT kind, tried, CAST(said AS jsonb) AS data, place
-        FROM unnest(%(kinds)s::text[], %(attempts)s::int4[], %(data)s::text[])
-            WITH ORDINALITY AS told (kind, tried, said, place)
+        SELECT happened ->> 0 AS kind, (happened ->> 1)::int4 AS tried, happened -> 2 AS data, place
+        FROM jsonb_array_elements(%(happenings)s::jsonb) WITH ORDINALITY AS told (happened, place)
     ),
     ended AS (
         INSERT INTO epochs
@@ -118,9 +117,8 @@ def cross_fence(
             "lease_seconds": lease_seconds,
             "events": len(happenings),
             "summary": write_json(storable(page.summary)) if page.summary else None,
-            "kinds": [each.type for each in happenings],
-            "attempts": [each.attempt for each in happenings],
-            "data": [write_json(storable(each.data)) for each in happenings],
+            # As one text: of an array the driver writes each element by itself.
+            "happenings": write_json(storable(happenings)),
             "lines": len(page.logs),
             "running_seconds": page.running_seconds,
             "phase": page.phase,

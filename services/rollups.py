@@ -27,8 +27,8 @@ from sqlalchemy import (
 from models.rows import Rows
 from models.tables import iterations, rollups
 from services.aggregates import NOWHERE, Aggregates, Bools, chained, joined, of_rows
-from services.copy_format import CopyFormat
-from services.copying import copying_rows
+from services.copy_format import NOTHING, CopyFormat, copying
+from services.copying import ROWS, encode_rows
 from services.packed import Span, nulls_of, read_columns
 
 BASE = 16
@@ -91,16 +91,17 @@ class Tails:
 def write_rows(connection: Connection, job_key: int, rows: Rows, tails: Tails) -> None:
     """Write rows that go on where the book ends, and the rollups that they complete.
 
-    While the database writes the rows, the rollups are made.
+    While the database writes the rows, the rollups are made. They follow in the same statement.
     """
     before = int(rows["iteration"][0]) - 1
     if tails.at != before:
         _load(connection, job_key, before, tails)
-    with copying_rows(connection, job_key, rows):
+    completes = before // BASE != (before + len(rows)) // BASE
+    with copying(connection, ROWS, *([_ROLLUPS] if completes else [])) as send:
+        send(encode_rows(job_key, rows))
         levels = _advance(tails, Run(before, _of(rows)))
-        written = _written(job_key, levels) if levels else None
-    if written is not None:
-        _ROLLUPS.copy(connection, *written)
+        if completes:
+            send(_ROLLUPS.encode(*_written(job_key, levels)) if levels else NOTHING)
 
 
 def _advance(tails: Tails, rows: Run) -> list[tuple[int, Run]]:
