@@ -97,7 +97,7 @@ class Layer(TypedDict):
 
 
 class PlannedNetwork(TypedDict):
-    parameters: int
+    parameters: int | None
     layers: list[Layer]
 
 
@@ -113,7 +113,7 @@ class Plan(TypedDict):
     iterations_total: int
     test_batches: int
     formula: str
-    suggested_batch_size: int
+    suggested_batch_size: int | None
     network: PlannedNetwork
     same_as: list[str]
     warnings: list[Warned]

@@ -5,6 +5,7 @@ group. Each field's description is its documentation; docs/settings.md is held a
 test.
 """
 
+import sys
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated
@@ -17,8 +18,12 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     SecretStr,
+    field_validator,
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+HOUSE = frozenset({"api", "cli", "foundation", "migrations", "models", "services", "worker"})
+"""Our own packages, whose code no job names."""
 
 
 class _Group(BaseModel):
@@ -163,6 +168,12 @@ class Settings(BaseSettings):
     home: Annotated[
         Path, Field(description="The data folder: embedded servers, data sets, files of jobs.")
     ] = Path(".gradbook")
+    entrypoints: Annotated[
+        str,
+        Field(
+            description="Packages whose code a job may name on this worker, separated by commas."
+        ),
+    ] = ""
     database: DatabaseSettings = DatabaseSettings()
     broker: BrokerSettings = BrokerSettings()
     artifacts: ArtifactsSettings = ArtifactsSettings()
@@ -171,6 +182,21 @@ class Settings(BaseSettings):
     worker: WorkerSettings = WorkerSettings()
     archive: ArchiveSettings = ArchiveSettings()
     log: LogSettings = LogSettings()
+
+    @field_validator("entrypoints")
+    @classmethod
+    def _packages_of_a_team(cls, value: str) -> str:
+        for name in filter(None, map(str.strip, value.split(","))):
+            if not name.isidentifier():
+                raise ValueError(f"{name!r} is no name of a top-level package")
+            if name in sys.stdlib_module_names or name in HOUSE:
+                # A job's options would be an order to the machine: os:system.
+                raise ValueError(f"{name!r} is not a team's package")
+        return value
+
+    @cached_property
+    def entrypoint_packages(self) -> tuple[str, ...]:
+        return tuple(name.strip() for name in self.entrypoints.split(",") if name.strip())
 
     @cached_property
     def artifacts_url(self) -> str:

@@ -6,7 +6,20 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, text, update
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Connection,
+    Text,
+    and_,
+    cast,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    update,
+)
 
 from foundation.faults import Moment, reach
 from models.domain.checkpoints import Kept
@@ -26,6 +39,7 @@ class Slot:
     Args:
         number: counted from 0 within the worker.
         device: "cpu" or "cuda:N".
+        packages: those whose code a job may name here.
 
     """
 
@@ -33,6 +47,7 @@ class Slot:
     host: str
     number: int
     device: str
+    packages: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -78,7 +93,7 @@ def claim(connection: Connection, queue: str, slot: Slot, lease_seconds: float) 
     """
     found = connection.execute(
         select(jobs.c.key, jobs.c.id, jobs.c.device, jobs.c.spec, jobs.c.plan, jobs.c.attempts_made)
-        .where(waiting_for(queue, [slot.device]))
+        .where(waiting_for(queue, [slot.device], slot.packages))
         .order_by(jobs.c.priority.desc(), jobs.c.key)
         .limit(1)
         .with_for_update(of=jobs, skip_locked=True)
@@ -182,21 +197,38 @@ def booked_checkpoints(connection: Connection, job_key: int) -> list[Kept]:
     return [Kept(*row) for row in found]
 
 
-def more_wait(connection: Connection, queue: str, devices: frozenset[str]) -> bool:
-    """Whether another job of the queue would fit one of these devices."""
-    first = select(jobs.c.key).where(waiting_for(queue, devices))
+def more_wait(
+    connection: Connection,
+    queue: str,
+    devices: frozenset[str],
+    packages: Collection[str] = (),
+) -> bool:
+    """Whether another job of the queue would fit one of these devices and these packages."""
+    first = select(jobs.c.key).where(waiting_for(queue, devices, packages))
     return bool(connection.scalar(select(first.exists())))
 
 
-def waiting_for(queue: str, devices: Collection[str]) -> ColumnElement[bool]:
-    """The condition that a job is queued, due, and fits a slot with one of the devices."""
+def waiting_for(
+    queue: str, devices: Collection[str], packages: Collection[str] = ()
+) -> ColumnElement[bool]:
+    """The condition that a job is queued, due, and fits a slot with one of the devices.
+
+    It names no code but of these packages.
+    """
     fits = {wanted for device in devices for wanted in fitting(device)}
     return and_(
         jobs.c.queue == queue,
         jobs.c.state == State.QUEUED,
         jobs.c.device.in_(fits),
+        names_only(packages),
         or_(jobs.c.not_before.is_(None), jobs.c.not_before <= func.clock_timestamp()),
     )
+
+
+def names_only(packages: Collection[str]) -> ColumnElement[bool]:
+    """The condition that a job names no code but of these packages."""
+    named: ColumnElement[bool] = jobs.c.packages.contained_by(cast(sorted(packages), ARRAY(Text)))
+    return named
 
 
 def _own(connection: Connection, job_key: int, attempt: int, lease_seconds: float) -> Any:  # noqa: ANN401 - a row

@@ -1,12 +1,14 @@
 """The fleet: each worker keeps a row of its own fresh, and takes it away when it leaves."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, ScalarSelect, delete, func, select
+from sqlalchemy import ColumnElement, Connection, ScalarSelect, case, delete, func, select
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
+from models.domain.offers import Offers, plain
 from models.tables import attempts, workers
 
 FRESH_SECONDS = 15
@@ -16,21 +18,37 @@ FORGOTTEN_SECONDS = 3600
 """A worker that was not seen for so long is taken out of the book."""
 
 
+Packages = frozenset[str]
+
+
 class Worker(NamedTuple):
-    """A worker as it introduces itself; `devices` holds one a slot."""
+    """A worker as it introduces itself; `devices` holds one a slot, `offers` one a package."""
 
     name: str
     host: str
     pid: int
     devices: Sequence[str]
     queues: Sequence[str]
+    offers: Offers = MappingProxyType({})
 
 
 class Crew(NamedTuple):
-    """The workers of one queue: their slots' devices, and how many of the slots are free."""
+    """The workers of one queue, and how many of their slots are free.
 
-    devices: frozenset[str]
+    `devices` holds their slots' devices, by the packages whose code they let jobs name.
+    """
+
+    devices: Mapping[Packages, frozenset[str]]
     free: int
+
+    @property
+    def every_device(self) -> frozenset[str]:
+        return frozenset[str]().union(*self.devices.values())
+
+    def devices_with(self, packages: Collection[str]) -> frozenset[str]:
+        """The devices of workers that let a job name code of these packages."""
+        fitting = (devices for offered, devices in self.devices.items() if offered >= {*packages})
+        return frozenset[str]().union(*fitting)
 
 
 def heartbeat(connection: Connection, worker: Worker) -> None:
@@ -41,13 +59,17 @@ def heartbeat(connection: Connection, worker: Worker) -> None:
         "slots": len(worker.devices),
         "devices": list(worker.devices),
         "queues": list(worker.queues),
+        "packages": sorted(worker.offers),
     }
+    insertion = insert(workers).values(name=worker.name, **values, entrypoints=plain(worker.offers))
+    # What is already there is not written again: it may be long.
+    kept = case(
+        (workers.c.entrypoints == insertion.excluded.entrypoints, workers.c.entrypoints),
+        else_=insertion.excluded.entrypoints,
+    )
+    now = {"entrypoints": kept, "last_seen": func.clock_timestamp()}
     connection.execute(
-        insert(workers)
-        .values(name=worker.name, **values)
-        .on_conflict_do_update(
-            constraint="pk_workers", set_={**values, "last_seen": func.clock_timestamp()}
-        )
+        insertion.on_conflict_do_update(constraint="pk_workers", set_={**values, **now})
     )
 
 
@@ -78,15 +100,17 @@ def crews(connection: Connection) -> dict[str, Crew]:
 def crews_of(found: Sequence[Any]) -> dict[str, Crew]:
     """Put together what `all_crews` has selected."""
     made: dict[str, Crew] = {}
-    for queues, devices, free in found:
+    for queues, devices, packages, free in found:
+        offered = frozenset(packages)
         for queue in queues:
-            known = made.get(queue, Crew(frozenset(), 0))
-            made[queue] = Crew(known.devices | set(devices), known.free + max(0, free))
+            known = made.get(queue, Crew({}, 0))
+            alike = known.devices.get(offered, frozenset()) | set(devices)
+            made[queue] = Crew({**known.devices, offered: alike}, known.free + max(0, free))
     return made
 
 
 def all_crews() -> ScalarSelect[Any]:
-    """Of each worker: its queues, its devices, and how many of its slots are free.
+    """Of each worker: its queues, devices and packages, and how many of its slots are free.
 
     One value, so that it goes along with what else is asked for.
     """
@@ -95,7 +119,9 @@ def all_crews() -> ScalarSelect[Any]:
         .where(attempts.c.worker == workers.c.name, attempts.c.ended_at.is_(None))
         .scalar_subquery()
     )
-    one = func.jsonb_build_array(workers.c.queues, workers.c.devices, workers.c.slots - busy)
+    one = func.jsonb_build_array(
+        workers.c.queues, workers.c.devices, workers.c.packages, workers.c.slots - busy
+    )
     every = func.coalesce(func.jsonb_agg(one), func.jsonb_build_array(), type_=JSONB)
     return select(every).where(fresh()).scalar_subquery()
 

@@ -96,11 +96,18 @@ def _waiting_for(row: Row[Any], place: int, crew: Crew | None, now: datetime) ->
             reason="no_worker",
             detail=f"no worker of queue {row.queue!r} was seen in the last {FRESH_SECONDS} s",
         )
-    if not any(row.device in fitting(device) for device in crew.devices):
+    devices = crew.devices_with(row.packages)
+    if not devices:
+        return WaitingFor(
+            reason="no_worker",
+            detail=f"no worker of queue {row.queue!r} lets a job name code of "
+            + " and ".join(row.packages),
+        )
+    if not any(row.device in fitting(device) for device in devices):
         return WaitingFor(
             reason="device",
             detail=f"no worker of queue {row.queue!r} has a device for {row.device!r}: they have "
-            + ", ".join(sorted(crew.devices)),
+            + ", ".join(sorted(devices)),
         )
     return WaitingFor(reason="turn", detail=_turn(row, place, crew, now))
 

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, func, or_, select, text
 
 from models.tables import jobs
 from services.claims import waiting_for
@@ -50,5 +50,6 @@ def queues_in_need(connection: Connection) -> list[Queue]:
 
 def _count_waiting(connection: Connection, queue: str, crew: Crew) -> int:
     """Count queued jobs, up to as many as are of use: a long queue costs no more."""
-    first = select(jobs.c.key).where(waiting_for(queue, crew.devices)).limit(crew.free).subquery()
+    fits = or_(*(waiting_for(queue, devices, each) for each, devices in crew.devices.items()))
+    first = select(jobs.c.key).where(fits).limit(crew.free).subquery()
     return connection.scalar(select(func.count()).select_from(first)) or 0

@@ -3,7 +3,17 @@
 import math
 from typing import Any
 
-from sqlalchemy import Connection, case, delete, false, func, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    case,
+    delete,
+    false,
+    func,
+    select,
+    update,
+)
 
 from foundation.faults import Moment, reach
 from models.domain.checkpoints import Resumed
@@ -56,7 +66,7 @@ def resume_at(
     connection.execute(
         update(jobs)
         .where(jobs.c.key == job_key)
-        .values(reproducible=jobs.c.spec["deterministic"].as_boolean() if resumed.like else false())
+        .values(reproducible=_as_made() if resumed.like else false())
     )
     connection.execute(
         update(attempts)
@@ -68,6 +78,11 @@ def resume_at(
     if (reached, connection.scalar(booked)) == (resumed.iteration, resumed.epochs) and not beyond:
         return ()
     return rewind(connection, job_key, attempt, resumed.iteration, resumed.epochs)
+
+
+def _as_made() -> ColumnElement[bool]:
+    """As submit has it: code of a team's own is not in the spec."""
+    return and_(jobs.c.spec["deterministic"].as_boolean(), func.cardinality(jobs.c.packages) == 0)
 
 
 def rewind(

@@ -9,6 +9,7 @@ from sqlalchemy import BigInteger, Connection, Text, bindparam, select, text
 
 from foundation.ids import new_id
 from foundation.settings import LimitsSettings
+from models.domain.entrypoints import entrypoints_in, packages_in
 from models.domain.errors import Breach, Location, SpecInvalid
 from models.domain.plan import Plan, make_plan
 from models.domain.spec import JobSpec, parse_spec, resolve, spec_sha256
@@ -16,6 +17,7 @@ from models.schemas.job import Job
 from models.tables import jobs
 from services.jobs import find_jobs
 from services.jsonb import write_json
+from services.offers import not_offered
 
 MOST_IN_A_BATCH = 100
 MOST_SAME = 20
@@ -84,10 +86,11 @@ def submit(
         ids: the jobs' ids, one a draft; new ones where left out.
 
     Raises:
-        SpecInvalid: a `parent` does not exist.
+        SpecInvalid: a `parent` does not exist, or no worker offers the code that a draft names.
 
     """
     _check_parents(connection, drafts, hold=True)
+    _check_code(connection, drafts)
     ids = ids or [new_id() for _ in drafts]
     columns = [
         {"place": place, **_columns(job_id, draft)}
@@ -101,10 +104,11 @@ def show_plan(connection: Connection, draft: Draft) -> dict[str, Any]:
     """The plan as the API shows it: with the ids of jobs that have the same `spec_sha256`.
 
     Raises:
-        SpecInvalid: the `parent` does not exist.
+        SpecInvalid: the `parent` does not exist, or no worker offers the code that it names.
 
     """
     _check_parents(connection, [draft], hold=False)
+    _check_code(connection, [draft])
     same_as = [str(job_id) for job_id in connection.scalars(_SAME, {"sha256": draft.sha256})]
     return {**draft.plan.model_dump(mode="json"), "same_as": same_as}
 
@@ -116,13 +120,13 @@ _BOOK = text("""
         SELECT * FROM jsonb_to_recordset(CAST(:drafts AS jsonb)) AS draft (
             place integer, id uuid, name text, project text, queue text, notes text, tags jsonb,
             parent uuid, priority smallint, max_attempts smallint, device text, spec jsonb,
-            spec_sha256 text, plan jsonb, reproducible boolean
+            spec_sha256 text, plan jsonb, reproducible boolean, packages text[]
         )
     ),
     made AS (
         INSERT INTO jobs (
             id, name, project, queue, notes, tags, parent, priority, max_attempts, device, spec,
-            spec_sha256, plan, reproducible
+            spec_sha256, plan, reproducible, packages
         )
         SELECT
             id, name, project, queue, notes, tags, parent, priority, max_attempts, device, spec,
@@ -131,7 +135,7 @@ _BOOK = text("""
                 SELECT same.id FROM jobs AS same WHERE same.spec_sha256 = drafted.spec_sha256
                 ORDER BY same.key DESC LIMIT :most
             )),
-            reproducible
+            reproducible, packages
         FROM drafted ORDER BY place
         RETURNING key
     ),
@@ -178,8 +182,19 @@ def _check_parents(connection: Connection, drafts: Sequence[Draft], *, hold: boo
         raise SpecInvalid(breaches)
 
 
+def _check_code(connection: Connection, drafts: Sequence[Draft]) -> None:
+    """Refuse code that no worker offers now: a name that is misspelt would only fail later."""
+    breaches = [
+        Breach((*draft.loc, *each.loc), each.msg)
+        for draft in drafts
+        for each in not_offered(connection, entrypoints_in(draft.resolved))
+    ]
+    if breaches:
+        raise SpecInvalid(breaches)
+
+
 def _columns(job_id: UUID, draft: Draft) -> dict[str, Any]:
-    spec = draft.spec
+    spec, packages = draft.spec, packages_in(draft.resolved)
     return {
         "id": str(job_id),
         "name": spec.name,
@@ -194,5 +209,7 @@ def _columns(job_id: UUID, draft: Draft) -> dict[str, Any]:
         "spec": draft.resolved,
         "spec_sha256": draft.sha256,
         "plan": draft.plan.model_dump(mode="json"),
-        "reproducible": spec.deterministic,
+        # The code that it names is not in the spec, and may be another the next time.
+        "reproducible": spec.deterministic and not packages,
+        "packages": packages,
     }

@@ -24,8 +24,13 @@ def list_workers(connection: Connection) -> Sequence[Worker]:
         .order_by(attempts.c.slot)
     ):
         running[name].append(job_id)
-    rows = connection.execute(select(workers).order_by(workers.c.name)).mappings()
+    rows = connection.execute(_SHOWN).mappings()
     return [Worker(**_shown(row), running=running[row["name"]]) for row in rows]
+
+
+_SHOWN = select(*(each for each in workers.c if each.name in Worker.model_fields)).order_by(
+    workers.c.name
+)
 
 
 def count_workers(connection: Connection) -> int:

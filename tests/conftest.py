@@ -23,6 +23,7 @@ from cli.stack.valkey import EmbeddedValkey
 from foundation.settings import BrokerSettings, DatabaseSettings, Settings
 from migrations.run import migrate
 from services.database import make_engine, transaction
+from tests.installed import install_example
 from tests.versions import NEWEST, OLDEST, leaves_out_oldest
 
 TEMPLATE = "gradbook_template"
@@ -165,6 +166,21 @@ def engine(database_url: str) -> Iterator[Engine]:
     )
     yield made
     made.dispose()
+
+
+@pytest.fixture(scope="session")
+def team_vision_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which the example of a team's package is installed."""
+    return install_example(tmp_path_factory.mktemp("team_vision"))
+
+
+@pytest.fixture
+def team_vision(team_vision_site: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same, where this process and those that it starts find it."""
+    monkeypatch.syspath_prepend(str(team_vision_site))
+    paths = [str(team_vision_site), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
+    return team_vision_site
 
 
 @pytest.fixture

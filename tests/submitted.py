@@ -7,6 +7,7 @@ import httpx
 from sqlalchemy import Engine
 
 from models.domain.lifecycle import Outcome, StopReason
+from models.domain.offers import Offers
 from models.rows import Rows
 from services.claims import Claim, Slot, claim
 from services.database import transaction
@@ -53,15 +54,17 @@ class Crew:
     device: str = "cpu"
     queue: str = "default"
     lease_seconds: float = 60.0
+    offers: Offers = field(default_factory=dict)
     claims: dict[str, Claim] = field(default_factory=dict)
 
     def register(self) -> None:
         with transaction(self.engine) as connection:
-            heartbeat(connection, Worker(self.name, "here", 1, [self.device], [self.queue]))
+            mine = Worker(self.name, "here", 1, [self.device], [self.queue], self.offers)
+            heartbeat(connection, mine)
 
     def claim(self) -> str | None:
         """Take the best job; its id, or None where there is none."""
-        slot = Slot(worker=self.name, host="here", number=0, device=self.device)
+        slot = Slot(self.name, "here", 0, self.device, frozenset(self.offers))
         with transaction(self.engine) as connection:
             taken = claim(connection, self.queue, slot, self.lease_seconds)
         if taken is None:

@@ -35,6 +35,7 @@ _OUTCOMES: Mapping[str, tuple[Outcome, StopReason | None]] = {
     "OutOfMemoryError": (Outcome.OUT_OF_MEMORY, None),
     "MemoryError": (Outcome.OUT_OF_MEMORY, None),
 }
+_OURS = frozenset({"worker", "torch", "builtins"})
 _LAST_WISHES = frozenset({Wish.CANCEL, Wish.PAUSE})
 _ORDERLY = frozenset({Outcome.CANCELLED, Outcome.PREEMPTED})
 
@@ -148,9 +149,11 @@ def _train(orders: Orders, sink: PipeSink, wishes: WishBox) -> None:
 
 
 def _report_failure(sink: PipeSink, error: BaseException) -> int:
+    # One of a team's own that happens to have the name of ours is an error like any other.
+    ours = type(error).__module__.partition(".")[0] in _OURS
     name = type(error).__name__
     ends = None if _may_do_better(error) else StopReason.ERROR
-    outcome, reason = _OUTCOMES.get(name, (Outcome.ERROR, ends))
+    outcome, reason = _OUTCOMES.get(name if ours else "", (Outcome.ERROR, ends))
     text = "".join(traceback.format_exception(error))
     sink.send(
         Kind.FAILED,

@@ -106,7 +106,8 @@ class Watch:
         if not devices:
             return False
         with transaction(self._engine) as connection:
-            return any(more_wait(connection, queue, devices) for queue in self._queues)
+            packages = self._workshop.packages
+            return any(more_wait(connection, queue, devices, packages) for queue in self._queues)
 
 
 def broker_answers(app: Celery) -> bool:

@@ -25,6 +25,7 @@ from worker.archiver import Archiver
 from worker.consumer import SteadyConsumer, Watch
 from worker.devices import slot_devices
 from worker.forkserver import start_forkserver
+from worker.packages import offers_of
 from worker.pool import SlotPool, wake
 from worker.reaper import reaping
 from worker.rounds import Reconciler, Round, forgetting, heart, stop
@@ -105,7 +106,13 @@ def _serve(
         heartbeat(connection, worker)
     for each in rounds:
         each.start()
-    log.info("worker.ready", worker=worker.name, devices=worker.devices, queues=worker.queues)
+    log.info(
+        "worker.ready",
+        worker=worker.name,
+        devices=worker.devices,
+        queues=worker.queues,
+        packages=sorted(worker.offers),
+    )
     try:
         controller.start()
     finally:
@@ -124,6 +131,7 @@ def _introduce(settings: Settings, devices: tuple[str, ...]) -> Worker:
         pid=os.getpid(),
         devices=devices,
         queues=settings.worker.queue_names,
+        offers=offers_of(settings.entrypoint_packages),
     )
 
 

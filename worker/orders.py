@@ -62,6 +62,7 @@ def make_orders(
         datasets_folder=str(settings.datasets_folder),
         seconds_before=seconds_before,
         checkpoints=tuple(checkpoints),
+        packages=settings.entrypoint_packages,
     )
     secrets = {name: None for name in os.environ if name.startswith("GRADBOOK_")}
     environment = {VISIBLE: seen.visible, "OMP_NUM_THREADS": str(threads)}

@@ -21,9 +21,11 @@ from worker.listening import ANSWER_SECONDS, Listener, Why
 from worker.losses import BookedLosses
 from worker.oom import OomEvidence
 from worker.orders import make_orders
+from worker.packages import require_offered
 from worker.scribe import GraceOver, Scribe
 from worker.shutdown import Shutdown
 from worker.trainer import Trainer
+from worker.training.errors import TrainingError
 from worker.verdict import Evidence, judge, refused
 
 log = get_logger("worker")
@@ -82,6 +84,11 @@ class Supervisor:
             self._log.warning("attempt.left_behind")
 
     def _start_and_see_through(self) -> None:
+        try:
+            require_offered(self._claim.spec, self._settings.entrypoint_packages)
+        except TrainingError as refusal:
+            self._refuse(refusal)
+            return
         try:
             orders = self._orders()
             self._memory = OomEvidence()

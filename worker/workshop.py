@@ -58,9 +58,10 @@ class Workshop:
         self._train = train
         self._name = worker.name
         self._devices = frozenset(worker.devices)
+        self._packages = frozenset(worker.offers)
         self._lock = threading.Lock()
         self._free = [
-            Slot(worker.name, worker.host, number, device)
+            Slot(worker.name, worker.host, number, device, self._packages)
             for number, device in enumerate(worker.devices)
         ]
 
@@ -71,6 +72,11 @@ class Workshop:
         """The devices of the slots that have no job."""
         with self._lock:
             return frozenset(slot.device for slot in self._free)
+
+    @property
+    def packages(self) -> frozenset[str]:
+        """Those whose code a job may name here."""
+        return self._packages
 
     @property
     def ticket_at(self) -> float:
@@ -127,7 +133,7 @@ class Workshop:
                 contextlib.closing(Line(self._engine)) as line,
                 line.transaction() as connection,
             ):
-                wanted = fits_elsewhere(connection, queue, self._name, tried)
+                wanted = fits_elsewhere(connection, queue, self._name, tried, self._packages)
         except Outage:
             return
         if wanted:
@@ -144,7 +150,9 @@ class Workshop:
         try:
             with line.transaction() as connection:
                 job = claim(connection, queue, slot, self._settings.worker.lease_seconds)
-                more = job is not None and more_wait(connection, queue, self._devices)
+                more = job is not None and more_wait(
+                    connection, queue, self._devices, self._packages
+                )
         except Outage as outage:
             # With a claim in hand the commit may have been sent: its fate must be read back.
             if job is None or not self._is_owned(line, slot, job, outage):

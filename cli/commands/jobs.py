@@ -213,5 +213,6 @@ def _plan_facts(answer: Plan) -> Iterator[tuple[str, str]]:
     yield "last batch", counted(answer["last_batch_size"], "sample")
     yield "an epoch", counted(answer["batches_per_epoch"], "batch")
     yield "iterations", answer["formula"]
-    yield "parameters", f"{answer['network']['parameters']:,}"
+    parameters = answer["network"]["parameters"]
+    yield "parameters", "not known before it runs" if parameters is None else f"{parameters:,}"
     yield "same as", " ".join(answer["same_as"])

@@ -9,7 +9,7 @@ from typing import Final
 
 from foundation.settings import LimitsSettings
 from models.domain.errors import Breach, Location, SpecInvalid
-from models.domain.spec.dataset import DatasetName, DatasetSpec, Synthetic
+from models.domain.spec.dataset import DatasetName, DatasetSpec, OwnDataset, Synthetic
 
 FLOAT_BYTES = 4
 
@@ -52,7 +52,8 @@ def describe_dataset(dataset: DatasetSpec, limits: LimitsSettings | None = None)
     kept = _kept(dataset.train_samples, whole.train_samples, ("dataset", "train_samples"))
     tested = _kept(dataset.test_samples, whole.test_samples, ("dataset", "test_samples"))
     held_out = _held_out(dataset.validation, kept)
-    shape = (whole.shape[0], *dataset.resize) if dataset.resize else whole.shape
+    resize = None if isinstance(dataset, OwnDataset) else dataset.resize
+    shape = (whole.shape[0], *resize) if resize else whole.shape
     facts = DatasetFacts(kept - held_out, held_out, tested, shape, whole.classes)
     if limits:
         _require_room(facts, max(prod(whole.shape), prod(shape)), limits)
@@ -60,7 +61,7 @@ def describe_dataset(dataset: DatasetSpec, limits: LimitsSettings | None = None)
 
 
 def _whole(dataset: DatasetSpec) -> DatasetFacts:
-    if isinstance(dataset, Synthetic):
+    if isinstance(dataset, Synthetic | OwnDataset):
         return DatasetFacts(
             dataset.train_samples, 0, dataset.test_samples, dataset.shape, dataset.classes
         )

@@ -10,6 +10,7 @@ from models.domain.datasets import DatasetFacts, describe_dataset
 from models.domain.network import PlacedNetwork, place_network
 from models.domain.rules import require_rules
 from models.domain.spec import JobSpec
+from models.domain.spec.network import OwnNetwork
 from models.domain.warnings import PlanWarning, warnings_of
 
 GradientDescent = Literal["batch", "stochastic", "mini-batch"]
@@ -27,7 +28,9 @@ class PlannedLayer(_Planned):
 
 
 class PlannedNetwork(_Planned):
-    parameters: int
+    """Of a network of a team's own nothing is known: `parameters` is null, there are no layers."""
+
+    parameters: int | None
     layers: tuple[PlannedLayer, ...]
 
 
@@ -50,7 +53,7 @@ class Plan(_Planned):
     validation_batches: int
     test_batches: int
     formula: str
-    suggested_batch_size: int
+    suggested_batch_size: int | None
     network: PlannedNetwork
     warnings: tuple[PlanWarning, ...] = ()
 
@@ -69,7 +72,11 @@ def make_plan(spec: JobSpec, limits: LimitsSettings | None = None) -> Plan:
     """
     limits = limits or LimitsSettings()
     facts = describe_dataset(spec.dataset, limits)
-    network = place_network(spec.network, facts.shape, facts.classes, limits)
+    network = (
+        None
+        if isinstance(spec.network, OwnNetwork)
+        else place_network(spec.network, facts.shape, facts.classes, limits)
+    )
     batches = batches_of(spec, facts)
     require_rules(spec, facts, batches, network, limits)
     return Plan(
@@ -87,7 +94,8 @@ def make_plan(spec: JobSpec, limits: LimitsSettings | None = None) -> Plan:
         validation_batches=batches.validation,
         test_batches=batches.test,
         formula=formula_of(spec, facts, batches),
-        suggested_batch_size=suggested_batch_size(network.parameters, facts.train_samples),
+        suggested_batch_size=network
+        and suggested_batch_size(network.parameters, facts.train_samples),
         network=_planned(network),
         warnings=tuple(warnings_of(spec, facts, batches, network)),
     )
@@ -99,7 +107,9 @@ def _gradient_descent(facts: DatasetFacts, batches: Batches) -> GradientDescent:
     return "stochastic" if batches.size == 1 else "mini-batch"
 
 
-def _planned(network: PlacedNetwork) -> PlannedNetwork:
+def _planned(network: PlacedNetwork | None) -> PlannedNetwork:
+    if network is None:
+        return PlannedNetwork(parameters=None, layers=())
     return PlannedNetwork(
         parameters=network.parameters,
         layers=tuple(

@@ -9,6 +9,8 @@ from models.domain.errors import Breach, SpecInvalid
 from models.domain.network import PlacedNetwork
 from models.domain.network.shapes import written
 from models.domain.spec import JobSpec
+from models.domain.spec.dataset import IMAGE_DIMENSIONS
+from models.domain.spec.loss import Loss
 from models.domain.spec.schedule import Cosine
 
 
@@ -16,17 +18,17 @@ def require_rules(
     spec: JobSpec,
     facts: DatasetFacts,
     batches: Batches,
-    network: PlacedNetwork,
+    network: PlacedNetwork | None,
     limits: LimitsSettings,
 ) -> None:
-    """Raise SpecInvalid with every rule that the spec breaks."""
-    breaches = [
-        *_sampling(spec, facts, batches),
-        *_measuring(spec, facts),
-        *_training(spec),
-        *_spread(spec, facts, batches, network),
-        *_memory(spec, batches, network, limits),
-    ]
+    """Raise SpecInvalid with every rule that the spec breaks.
+
+    A network of a team's own, None, is known to the trainer alone: it is held to none here.
+    """
+    breaches = [*_sampling(spec, facts, batches), *_measuring(spec, facts), *_training(spec)]
+    if network is not None:
+        breaches += _spread(spec, facts, batches, network)
+        breaches += _memory(spec, batches, network, limits)
     if breaches:
         raise SpecInvalid(breaches)
 
@@ -35,13 +37,13 @@ def _sampling(spec: JobSpec, facts: DatasetFacts, batches: Batches) -> Iterator[
     if spec.micro_batch_size and spec.micro_batch_size > batches.size:
         text = f"{spec.micro_batch_size:,} is over batch_size, {batches.size:,}: it is a part of it"
         yield Breach(("micro_batch_size",), text)
-    image = len(facts.shape) > 1
+    image = len(facts.shape) == IMAGE_DIMENSIONS
     for index, augment in enumerate(spec.augment):
         if not image:
             yield Breach(
                 ("augment", index, augment.kind), "needs images, [channels, height, width]"
             )
-    weight = spec.loss.weight
+    weight = spec.loss.weight if isinstance(spec.loss, Loss) else None
     if isinstance(weight, tuple) and len(weight) != facts.classes:
         text = f"has {len(weight)} numbers for {facts.classes} classes: give one a class"
         yield Breach(("loss", "weight"), text)

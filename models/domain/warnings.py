@@ -8,6 +8,7 @@ from models.domain.arithmetic import Batches, suggested_batch_size
 from models.domain.datasets import DatasetFacts
 from models.domain.network import PlacedNetwork
 from models.domain.spec import JobSpec
+from models.domain.spec.optimizer import OwnOptimizer
 from models.domain.spec.schedule import MultiStep, OneCycle
 
 FAR = 4
@@ -30,11 +31,12 @@ class PlanWarning(BaseModel):
 
 
 def warnings_of(
-    spec: JobSpec, facts: DatasetFacts, batches: Batches, network: PlacedNetwork
+    spec: JobSpec, facts: DatasetFacts, batches: Batches, network: PlacedNetwork | None
 ) -> Iterator[PlanWarning]:
-    """The plan's warnings, in a fixed order."""
-    yield from _batch_size(facts, batches, network)
-    yield from _single_samples(spec, batches, network)
+    """The plan's warnings, in a fixed order; None is a network that nobody here knows."""
+    if network is not None:
+        yield from _batch_size(facts, batches, network)
+        yield from _single_samples(spec, batches, network)
     yield from _classes(facts, batches)
     yield from _validation(spec, facts)
     yield from _learning_rate(spec)
@@ -108,6 +110,8 @@ def _validation(spec: JobSpec, facts: DatasetFacts) -> Iterator[PlanWarning]:
 
 
 def _learning_rate(spec: JobSpec) -> Iterator[PlanWarning]:
+    if isinstance(spec.optimizer, OwnOptimizer):
+        return
     name = spec.optimizer.name
     least, most = USUAL_LR[name]
     rates = {("optimizer", "lr"): spec.optimizer.lr}

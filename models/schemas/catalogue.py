@@ -55,6 +55,7 @@ class Worker(_Answer):
     pid: int
     slots: int
     devices: list[str]
+    packages: Annotated[list[str], Field(description="Those whose code a job may name here.")]
     running: Annotated[list[UUID], Field(description="The jobs that it runs.")]
     last_seen: datetime
 

@@ -15,7 +15,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from models.domain.lifecycle import Phase, State, StopReason, Wish
 from models.tables.metadata import Float64, Moment, job_key, metadata, one_of
@@ -44,6 +44,8 @@ jobs = Table(
     Column("spec_sha256", Text, nullable=False),
     Column("plan", JSONB, nullable=False),
     Column("reproducible", Boolean, nullable=False),
+    # Whose code it names: only a worker that offers all of them may take it.
+    Column("packages", ARRAY(Text), nullable=False, server_default=text("'{}'")),
     # How many attempts were ever made, and how many of them count against max_attempts.
     Column("attempts_made", Integer, nullable=False, server_default=text("0")),
     Column("failures", Integer, nullable=False, server_default=text("0")),

@@ -95,6 +95,7 @@ def test_workers_are_listed_with_the_jobs_that_they_run(api: httpx.Client, engin
         "pid": 11,
         "slots": 2,
         "devices": ["cuda:0", "cuda:1"],
+        "packages": [],
         "running": [str(job.id)],
     }
     assert found["beta"]["running"] == []

@@ -1,6 +1,7 @@
 """Settings: an empty variable is an unset one, and a password is never shown."""
 
 import pytest
+from pydantic import ValidationError
 
 from foundation.settings import Settings
 
@@ -27,3 +28,18 @@ def test_a_password_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRADBOOK_BROKER_URL", "redis://:canary@127.0.0.1/0")
     assert "canary" not in repr(Settings())
     assert "canary" not in Settings().model_dump_json()
+
+
+def test_packages_whose_code_a_job_may_name_are_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings().entrypoint_packages == ()
+    monkeypatch.setenv("GRADBOOK_ENTRYPOINTS", "team_vision, losses,")
+    assert Settings().entrypoint_packages == ("team_vision", "losses")
+
+
+@pytest.mark.parametrize("name", ["os", "subprocess", "builtins", "worker", "team.nets", "a b"])
+def test_neither_the_standard_library_nor_ours_can_be_listed(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("GRADBOOK_ENTRYPOINTS", f"team_vision,{name}")
+    with pytest.raises(ValidationError, match=name.replace(".", r"\.")):
+        Settings()

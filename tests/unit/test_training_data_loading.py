@@ -21,7 +21,7 @@ def load(**dataset: Any) -> Data:  # noqa: ANN401 - fields of a data set
     raw = {"dataset": dataset, "network": {"name": "linear"}, "epochs": 1}
     spec = parse_spec(raw).dataset
     facts = describe_dataset(spec)
-    data = load_data(spec.options(), facts.validation_samples, Path(), CPU, lambda: None)
+    data = load_data(spec.filled(), facts.validation_samples, Path(), CPU, lambda: None)
     held = 0 if data.validation is None else len(data.validation)
     found = len(data.train), held, len(data.test), data.shape, data.classes
     assert found == (

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from models.domain.network import PlacedNetwork, place_network
 from models.domain.spec import parse_spec
-from models.domain.spec.network import NetworkName
+from models.domain.spec.network import NetworkName, OwnNetwork
 from worker.training.data.loading import Data, Split
 from worker.training.initialising import initialise
 from worker.training.network import Network
@@ -44,7 +44,9 @@ EVERY_KIND = [
 
 def place(network: dict[str, Any], shape: tuple[int, ...]) -> PlacedNetwork:
     raw = {"dataset": {"name": "digits"}, "network": network, "epochs": 1}
-    return place_network(parse_spec(raw).network, shape, 10)
+    parsed = parse_spec(raw).network
+    assert not isinstance(parsed, OwnNetwork)
+    return place_network(parsed, shape, 10)
 
 
 def data(shape: tuple[int, ...]) -> Data:

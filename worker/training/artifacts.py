@@ -77,8 +77,18 @@ def leave(store: Store, sink: Sink, name: str, kind: str, content: bytes) -> str
 
 
 def safetensors(weights: dict[str, Tensor]) -> bytes:
-    """Return a safetensors file whose header holds nothing but the tensors."""
-    return save({name: tensor.cpu().contiguous() for name, tensor in weights.items()})
+    """Return a safetensors file whose header holds nothing but the tensors.
+
+    Weights that a network of a team's own has under two names are written under both.
+    """
+    kept: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in weights.items():
+        there = tensor.detach().cpu().contiguous()
+        place = there.untyped_storage().data_ptr()
+        kept[name] = there.clone() if place in seen else there
+        seen.add(place)
+    return save(kept)
 
 
 def _jsonable(value: Any) -> Any:  # noqa: ANN401 - JSON

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from models.domain.checkpoints import Kept
-from worker.training.errors import CheckpointCorrupt, StoreFailed
+from worker.training.errors import CheckpointCorrupt, EntryPointUnfit, StoreFailed
 from worker.training.files import Store, Stored, read
 from worker.training.precision import Precision
 from worker.training.randomness import random_states, restore_random_states
@@ -30,7 +30,8 @@ class Resumable:
 
     `epoch_start` holds the weights of the epoch's start, for `weight_change`; `best` the state
     dict of the best epoch, where it is kept; `source` is `network.py`, so that a checkpoint alone
-    is enough to make a job's files of; `kind` is the machine's, as `kind_of` says it.
+    is enough to make a job's files of; `kind` is the machine's, as `kind_of` says it. `unproven`
+    names a team's own code whose state was never read back.
     """
 
     network: nn.Module
@@ -41,10 +42,17 @@ class Resumable:
     best: dict[str, Tensor] | None
     source: str
     kind: dict[str, Any]
+    unproven: tuple[str, ...] = ()
 
 
 def save_checkpoint(store: Store, resumable: Resumable, device: torch.device) -> Stored:
-    """Write `checkpoint-<iteration>.pt`: plain values and tensors, no code."""
+    """Write `checkpoint-<iteration>.pt`: plain values and tensors, no code.
+
+    Raises:
+        StoreFailed: it can't be written.
+        EntryPointUnfit: code of a team's own has a state that could not be read again.
+
+    """
     scaler = resumable.precision.scaler
     content = {
         "format": FORMAT,
@@ -60,8 +68,21 @@ def save_checkpoint(store: Store, resumable: Resumable, device: torch.device) ->
     }
     written = io.BytesIO()
     torch.save(content, written)
+    _prove(resumable, written)
     name = f"checkpoint-{resumable.state.iteration:012d}.pt"
     return store.write(name, written.getvalue())
+
+
+def _prove(resumable: Resumable, written: io.BytesIO) -> None:
+    """Read the first one back where a team's own code wrote into it: later it would be too late."""
+    if resumable.unproven:
+        written.seek(0)
+        try:
+            torch.load(written, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as failure:
+            detail = f"its state holds more than tensors and plain values: {failure}"
+            raise EntryPointUnfit(", ".join(resumable.unproven), detail) from failure
+        resumable.unproven = ()
 
 
 def load_newest(
@@ -87,10 +108,21 @@ def load_newest(
                 raise
             unusable(checkpoint, str(failure))
         else:
-            _put_back(kept, resumable, device)
+            _put_back_own(kept, resumable, device)
             kind: dict[str, Any] = kept["kind"]
             return kind
     return None
+
+
+def _put_back_own(kept: dict[str, Any], resumable: Resumable, device: torch.device) -> None:
+    """Put back; code of a team's own may have changed since, and then it does not fit."""
+    try:
+        _put_back(kept, resumable, device)
+    except (RuntimeError, ValueError, KeyError) as failure:
+        if not resumable.unproven:
+            raise
+        detail = f"does not fit what its checkpoint holds; has it changed since? {failure}"
+        raise EntryPointUnfit(", ".join(resumable.unproven), detail) from failure
 
 
 def _put_back(kept: dict[str, Any], resumable: Resumable, device: torch.device) -> None:

@@ -31,7 +31,16 @@ def describe_environment(device: torch.device, precision: str, threads: int) -> 
     return described
 
 
-_LIKE = ("device_name", "precision", "threads", "torch", "kernels", "cuda", "cudnn")
+_LIKE = (
+    "device_name",
+    "precision",
+    "threads",
+    "torch",
+    "kernels",
+    "cuda",
+    "cudnn",
+    "entrypoints",
+)
 
 
 def kind_of(environment: dict[str, Any]) -> dict[str, Any]:

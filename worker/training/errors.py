@@ -8,6 +8,9 @@
     ├── DeviceMissing       the device that the worker named is not there
     ├── DatasetMissing      neither the file nor the network to fetch it
     ├── DatasetCorrupt      a file is not what it should be
+    ├── EntryPointRefused   code that is not of a package on the worker's list
+    ├── EntryPointMissing   code that is not there under its name
+    ├── EntryPointUnfit     code of a team's own gave what can't be trained with
     ├── StoreFailed         a checkpoint or an artifact could not be written or read
     ├── CheckpointCorrupt   a checkpoint is not the file that was booked
     └── CheckpointMissing   its store answers, and the file is gone; told by a salvage alone
@@ -76,6 +79,24 @@ class DatasetCorrupt(TrainingError):
     def __init__(self, file: str, folder: Path, detail: str) -> None:
         self.file, self.folder, self.detail = file, folder, detail
         super().__init__(f"{file} in {folder} is not the official file: {detail}")
+
+
+class EntryPointRefused(TrainingError):
+    def __init__(self, name: str, detail: str) -> None:
+        self.name, self.detail = name, detail
+        super().__init__(f"{name}: {detail}")
+
+
+class EntryPointMissing(TrainingError):
+    def __init__(self, name: str, detail: str) -> None:
+        self.name, self.detail = name, detail
+        super().__init__(f"{name}: {detail}")
+
+
+class EntryPointUnfit(TrainingError):
+    def __init__(self, name: str, detail: str) -> None:
+        self.name, self.detail = name, detail
+        super().__init__(f"{name}: {detail}")
 
 
 class StoreFailed(TrainingError):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from worker.training.data.loading import Split
 from worker.training.data.raw import Alive
-from worker.training.losses import Loss
+from worker.training.losses import BatchLoss
 
 _TOP = 5
 _TOP_FROM_CLASSES = 11
@@ -36,7 +36,7 @@ class Measured:
 def evaluate(
     network: nn.Module,
     split: Split,
-    loss: Loss,
+    loss: BatchLoss,
     normalise: Normalise,
     *,
     batch_size: int,

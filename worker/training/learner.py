@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_, get_total_norm
 from torch.optim import Optimizer
 
-from worker.training.losses import Loss
+from worker.training.losses import BatchLoss
 from worker.training.precision import Precision
 from worker.training.readings import LayerReadings
 from worker.training.state import Spent
@@ -39,7 +39,7 @@ class Learner:
 
     network: nn.Module
     optimizer: Optimizer
-    loss: Loss
+    loss: BatchLoss
     precision: Precision
     readings: LayerReadings
     micro_batch_size: int | None

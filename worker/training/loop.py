@@ -8,6 +8,7 @@ from torch import Tensor
 
 from foundation.faults import Moment, reach
 from models.domain.checkpoints import Kept, Resumed
+from models.domain.entrypoints import entrypoints_in
 from models.domain.lifecycle import Phase, StopReason, Wish
 from models.domain.metrics import MetricKind
 from worker.training.buffer import ScalarBuffer
@@ -22,7 +23,6 @@ from worker.training.parts import Parts
 from worker.training.pulse import Pulse
 from worker.training.recorder import Recorder
 from worker.training.sink import Sink, StopSignal, TrainRequest
-from worker.training.source import network_source
 from worker.training.state import EpochSums, LoopState, Spent
 from worker.training.stopwatch import spending, stopwatch_of
 
@@ -42,7 +42,9 @@ class Loop:
         self._request, self._parts = request, parts
         self._sink, self._signal, self._pulse = sink, signal, pulse
         self.store = Store(request.artifacts_url, request.attempt)
-        self._record = parts.spec["record"]
+        self._norm_every = parts.spec["record"]["grad_norm_every"]
+        # Of a network of a team's own nobody knows the layers.
+        self._layers_every = parts.spec["record"]["layers_every"] if parts.placed else 0
         stop = parts.spec["stop"]
         self._watch_loss = stop["target_loss"] is not None and stop["target_on"] == "iteration"
         self._fails = stop["on_non_finite"] == "fail"
@@ -62,8 +64,9 @@ class Loop:
             state=LoopState(),
             epoch_start=[],
             best=None,
-            source=network_source(parts.placed, parts.data, parts.spec["dataset"]["resize"]),
+            source=parts.source,
             kind=kind_of(parts.environment),
+            unproven=tuple(entrypoints_in(parts.spec).values()),
         )
         self._saved_at = (0, 1)
         self._warned_of_store = False
@@ -204,8 +207,8 @@ class Loop:
             x,
             labels,
             self._watch.lap,
-            norm_due=_due(state.iteration, self._record["grad_norm_every"]),
-            layers_due=_due(state.iteration, self._record["layers_every"]),
+            norm_due=_due(state.iteration, self._norm_every),
+            layers_due=_due(state.iteration, self._layers_every),
         )
 
     def report(self) -> None:

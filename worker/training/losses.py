@@ -8,11 +8,26 @@ sum over that divisor, and the contributions of a batch's passes are the batch's
 as one pass would define it. Weight decay is the optimizer's and never in it.
 """
 
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+
+class BatchLoss(Protocol):
+    """What an update and an evaluation ask of a loss."""
+
+    classes: int
+
+    def whole(self, output_nk: Tensor, labels_n: Tensor) -> Tensor:
+        """Return the loss of a batch that is one pass."""
+
+    def part(self, output_nk: Tensor, labels_n: Tensor, divisor: Tensor | float) -> Tensor:
+        """Return what these samples contribute to the loss of a batch with this divisor."""
+
+    def divisor(self, labels_n: Tensor) -> Tensor | float:
+        """Return what a batch's summed loss is divided by."""
 
 
 class Loss:

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from models.domain.network import PlacedLayer
-from worker.training.network import Network
 
 _ERROR, _GRAD, _WEIGHT, _RATIO = range(4)
 
@@ -25,7 +24,7 @@ class LayerReadings:
     clipping, and before the update); update_ratio is ‖Δw‖ / ‖w‖.
     """
 
-    def __init__(self, network: Network, layers: Sequence[PlacedLayer]) -> None:
+    def __init__(self, network: nn.Module, layers: Sequence[PlacedLayer]) -> None:
         self._network = network
         self._layers = tuple(layers)
         self._handles: list[RemovableHandle] = []
@@ -37,7 +36,7 @@ class LayerReadings:
         """Listen to every layer's output from now on, until `after_backward`."""
         self._squares = [None] * len(self._layers)
         for place, layer in enumerate(self._layers):
-            module = self._network.layer(layer.name)
+            module = self._network.get_submodule(layer.name)
             self._handles.append(module.register_forward_hook(self._listener(place)))
 
     def _listener(self, place: int) -> Any:  # noqa: ANN401 - torch's hook type is Callable[..., Any]
@@ -102,7 +101,7 @@ class LayerReadings:
         }
 
     def _parameters(self, layer: PlacedLayer) -> list[Tensor]:
-        return list(self._network.layer(layer.name).parameters(recurse=False))
+        return list(self._network.get_submodule(layer.name).parameters(recurse=False))
 
 
 def _norm(tensors: Sequence[Tensor]) -> Tensor:

@@ -30,6 +30,7 @@ class TrainRequest:
         datasets_folder: where data sets' files are looked for and downloaded to.
         seconds_before: running time of earlier attempts, for `stop.max_seconds`.
         checkpoints: the booked ones to go on from, newest first; none: from iteration 1.
+        packages: those whose code the spec may name.
 
     """
 
@@ -42,6 +43,7 @@ class TrainRequest:
     datasets_folder: str
     seconds_before: float = 0.0
     checkpoints: tuple[Kept, ...] = ()
+    packages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

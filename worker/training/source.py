@@ -1,11 +1,15 @@
 """`network.py`: the trained network as plain PyTorch that imports nothing of ours."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from models.domain.network import PlacedLayer, PlacedNetwork
+from models.domain.spec.entrypoint import package_of
 from worker.training.data.loading import Data
+from worker.training.installed import source_sha256, version_of
 from worker.training.layers import make_source
 
 _HEAD = '''"""{title}
@@ -27,6 +31,64 @@ class Network(nn.Module):
     def __init__(self):
         super().__init__()
 '''
+
+
+_OWN_HEAD = '''"""A network of {parameters:,} parameters of {entrypoint}, trained by Gradbook.
+
+Its code is in the package {package}, {version}, whose Python files hash to
+{sha256}
+as environment.json says; this file holds how it was built, and no more.
+
+Input: [n, {shape}], samples as the data set has them; they are normalised here.
+Output: [n, {classes}], one number a class.
+
+    from safetensors.torch import load_file
+    network = Network()
+    network.load_state_dict(load_file("weights.safetensors"))
+    network.eval()
+"""
+
+import torch
+from torch import nn
+
+from {module} import {name}
+
+
+class Network(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = {name}(**{options!r})
+{constants}
+    def state_dict(self, *given, **named):
+        return self.inner.state_dict(*given, **named)
+
+    def load_state_dict(self, *given, **named):
+        return self.inner.load_state_dict(*given, **named)
+
+    def forward(self, x):
+        return self.inner({x})
+'''
+
+
+def own_source(part: dict[str, Any], network: nn.Module, data: Data) -> str:
+    """Return source that builds a network of a team's own, by its package, for its weights."""
+    name, package = part["entrypoint"], package_of(part["entrypoint"])
+    tokens = data.train.images.dtype is torch.int64
+    constants = "" if tokens else _constant("mean", data.mean) + _constant("std", data.std)
+    return _OWN_HEAD.format(
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        entrypoint=name,
+        package=package,
+        version=version_of(package) or "of no version",
+        sha256=source_sha256(package),
+        shape=", ".join(str(size) for size in data.shape),
+        classes=data.classes,
+        module=name.partition(":")[0],
+        name=name.partition(":")[2],
+        options=part["options"],
+        constants=constants,
+        x="x" if tokens else "(x.float() - self.mean) / self.std",
+    )
 
 
 def network_source(placed: PlacedNetwork, data: Data, resize: Sequence[int] | None) -> str:

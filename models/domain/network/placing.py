@@ -8,9 +8,16 @@ from foundation.settings import LimitsSettings
 from models.domain import presets
 from models.domain.errors import Breach, Location, SpecInvalid
 from models.domain.network.placed import PlacedLayer, PlacedNetwork
-from models.domain.network.shapes import Shape, Unfit, shortcut_stride, through, written
+from models.domain.network.shapes import (
+    IMAGE_DIMENSIONS,
+    Shape,
+    Unfit,
+    shortcut_stride,
+    through,
+    written,
+)
 from models.domain.spec.layers import BatchNorm, Conv, Layer, Layers, Residual
-from models.domain.spec.network import LayeredNetwork, NetworkSpec
+from models.domain.spec.network import LayeredNetwork, NamedNetwork
 
 DEEPEST: Final = 16
 """Residuals that may stand one inside the other."""
@@ -19,7 +26,7 @@ NO_LIMITS: Final = LimitsSettings()
 
 
 def place_network(
-    network: NetworkSpec,
+    network: NamedNetwork | LayeredNetwork,
     input_shape: Shape,
     classes: int,
     limits: LimitsSettings = NO_LIMITS,
@@ -36,6 +43,13 @@ def place_network(
         SpecInvalid: naming the layer, the shape that it needs and the one that it gets.
 
     """
+    if len(input_shape) not in (1, IMAGE_DIMENSIONS):
+        # Only a data set of a team's own can have another.
+        _refuse(
+            ("dataset", "shape"),
+            f"a network by name or of layers takes [features] or [channels, height, width], not "
+            f"{written(input_shape)}",
+        )
     if isinstance(network, LayeredNetwork):
         layers, loc = network.layers, ("network", "layers")
     else:
@@ -78,7 +92,7 @@ class _Walk:
             output, parameters = through(layer, shape)
         except Unfit as unfit:
             _refuse(loc, f"{name} {unfit}; it gets {written(shape)}")
-        return PlacedLayer(name, layer.kind, layer.options(), shape, output, parameters)
+        return PlacedLayer(name, layer.kind, layer.filled(), shape, output, parameters)
 
     def _place_residual(
         self, layer: Residual, shape: Shape, loc: Location, depth: int

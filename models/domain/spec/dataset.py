@@ -4,8 +4,10 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, Field, Tag, model_validator
 
+from models.domain.spec.entrypoint import EntryPoint
 from models.domain.spec.part import (
     LARGEST_COUNT,
+    OWN,
     Count,
     Part,
     Positive,
@@ -73,12 +75,30 @@ class Synthetic(Part):
         return self
 
 
+class OwnDataset(EntryPoint):
+    """Returns (train, test), each a map-style data set or a pair of tensors.
+
+    What it holds is said here, for the plan, and held against what is found by the trainer.
+    `normalize`: by mean and standard deviation a channel; otherwise samples are used as they
+    are, bytes divided by 255.
+    """
+
+    shape: Annotated[tuple[Size, ...], Field(strict=False, min_length=1, max_length=4)]
+    classes: Annotated[int, Field(ge=2, le=1_000_000)]
+    train_samples: Positive
+    test_samples: Positive
+    normalize: bool = False
+    validation: Validation = 0
+    split_seed: Seed = 0
+
+
 DatasetSpec = Annotated[
     Annotated[Dataset, Tag("\0digits")]
     | Annotated[Dataset, Tag("\0mnist")]
     | Annotated[Dataset, Tag("\0fashion_mnist")]
     | Annotated[Dataset, Tag("\0cifar10")]
     | Annotated[Dataset, Tag("\0cifar100")]
-    | Annotated[Synthetic, Tag("\0synthetic")],
+    | Annotated[Synthetic, Tag("\0synthetic")]
+    | Annotated[OwnDataset, Tag(OWN)],
     by_name(*DATASET_NAMES, "synthetic"),
 ]

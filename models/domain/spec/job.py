@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, Tag
 
 from models.domain.spec.augment import AugmentSpec
 from models.domain.spec.dataset import DatasetSpec, Seed
-from models.domain.spec.loss import Init, Loss
+from models.domain.spec.loss import Init, Loss, LossSpec
 from models.domain.spec.network import NetworkSpec
 from models.domain.spec.optimizer import AdamW, OptimizerSpec
 from models.domain.spec.part import Part, Positive, by_type
@@ -52,7 +52,7 @@ class JobSpec(Part):
     augment: AugmentSpec = ()
     network: NetworkSpec
     init: Init = Init()
-    loss: Loss = Loss()
+    loss: LossSpec = Loss()
     batch_size: BatchSize = 64
     drop_last: bool = False
     micro_batch_size: Positive | None = None

@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Tag, field_validator, model_validator
 
-from models.domain.spec.part import NonNegativeNumber, Part, by_type
+from models.domain.spec.entrypoint import EntryPoint
+from models.domain.spec.part import OWN, NonNegativeNumber, Part, by_type, own_or
 
 ClassWeights = Annotated[tuple[NonNegativeNumber, ...], Field(strict=False, min_length=1)]
 
@@ -37,6 +38,16 @@ class Loss(Part):
         if self.name == "mse" and self.label_smoothing:
             raise ValueError("label_smoothing belongs to cross_entropy: leave it at 0 with mse")
         return self
+
+
+class OwnLoss(EntryPoint):
+    """Returns what takes (output, labels) and gives the mean of the samples' losses."""
+
+
+LossSpec = Annotated[
+    Annotated[Loss, Tag("\0loss")] | Annotated[OwnLoss, Tag(OWN)],
+    own_or("loss"),
+]
 
 
 class Init(Part):

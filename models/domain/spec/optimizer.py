@@ -4,7 +4,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Tag, model_validator
 
-from models.domain.spec.part import Momentum, NonNegativeNumber, Part, PositiveNumber, by_name
+from models.domain.spec.entrypoint import EntryPoint
+from models.domain.spec.part import (
+    OWN,
+    Momentum,
+    NonNegativeNumber,
+    Part,
+    PositiveNumber,
+    by_name,
+)
 
 Betas = Annotated[tuple[Momentum, Momentum], Field(strict=False)]
 NoDecay = Annotated[tuple[Literal["bias", "norm"], ...], Field(strict=False, max_length=2)]
@@ -57,10 +65,17 @@ class RmsProp(Part):
     no_decay: NoDecay = ()
 
 
+class OwnOptimizer(EntryPoint):
+    """Called with the network's parameters and `lr`; returns a `torch.optim.Optimizer`."""
+
+    lr: PositiveNumber = 0.001
+
+
 OptimizerSpec = Annotated[
     Annotated[Sgd, Tag("\0sgd")]
     | Annotated[Adam, Tag("\0adam")]
     | Annotated[AdamW, Tag("\0adamw")]
-    | Annotated[RmsProp, Tag("\0rmsprop")],
+    | Annotated[RmsProp, Tag("\0rmsprop")]
+    | Annotated[OwnOptimizer, Tag(OWN)],
     by_name("sgd", "adam", "adamw", "rmsprop", default="adamw"),
 ]

@@ -21,6 +21,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 TAG: Final = "\0"
+OWN: Final = TAG + "entrypoint"
 LARGEST_COUNT: Final = 2**63 - 1
 
 Count = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
@@ -42,7 +43,7 @@ class Part(BaseModel):
         validate_default=False,
     )
 
-    def options(self) -> dict[str, Any]:
+    def filled(self) -> dict[str, Any]:
         """Its fields, JSON-ready, every default filled in."""
         return {name: _plain(getattr(self, name)) for name in type(self).model_fields}
 
@@ -70,7 +71,7 @@ class Keyed(Part):
     # Plain, not "wrap": pydantic runs a wrapping serializer of a recursive model twice.
     @model_serializer(mode="plain")
     def _wrap(self) -> dict[str, Any]:
-        return {self.kind: self.options()}
+        return {self.kind: self.filled()}
 
     @classmethod
     def __get_pydantic_json_schema__(
@@ -90,15 +91,30 @@ class Keyed(Part):
 
 
 def by_name(*names: str, default: str | None = None) -> Discriminator:
-    """Choose a part by its `name`; `default` is taken where there is none."""
+    """Choose a part by its `name`; `default` is taken where there is none.
+
+    One with an `entrypoint` is a team's own, and has no name.
+    """
 
     def tag(value: object) -> str | None:
+        if _is_own(value):
+            return OWN
         name = value.get("name", default) if isinstance(value, dict) else None
         if isinstance(value, Part):
             name = getattr(value, "name", None)
         return TAG + name if isinstance(name, str) and name in names else None
 
     return _discriminator(tag, "unknown_name", names)
+
+
+def own_or(other: str) -> Discriminator:
+    """Choose between a team's own part and the one with the tag `other`."""
+    return Discriminator(lambda value: OWN if _is_own(value) else TAG + other)
+
+
+def _is_own(value: object) -> bool:
+    given = value if isinstance(value, dict) else getattr(type(value), "model_fields", {})
+    return "entrypoint" in given
 
 
 def by_kind(*kinds: str) -> Discriminator:

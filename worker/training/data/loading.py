@@ -4,7 +4,7 @@ Legend: n samples, N training samples, c channels, h height, w width.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from torch import Tensor
 from worker.training.data.cifar import load_cifar
 from worker.training.data.digits import load_digits
 from worker.training.data.idx import load_idx
+from worker.training.data.own import load_own
 from worker.training.data.raw import Alive, RawData
 from worker.training.data.synthetic import make_synthetic
 from worker.training.order import drawn
@@ -24,7 +25,10 @@ _CHUNK = 4096
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Samples [n, c, h, w] as the source has them (uint8, or float32), labels int64 [n]."""
+    """Samples [n, c, h, w] as the source has them (uint8, float32 or int64), labels int64 [n].
+
+    Those of a team's own may have any shape.
+    """
 
     images: Tensor
     labels: Tensor
@@ -57,7 +61,12 @@ class Data:
     sha256: str
 
     def normalise(self, images: Tensor) -> Tensor:
-        """Return samples as a network takes them, float32; the arithmetic of network.py."""
+        """Return samples as a network takes them, float32; the arithmetic of network.py.
+
+        Whole numbers are no measurements, and are taken as they are.
+        """
+        if images.dtype is torch.int64:
+            return images
         return (images.float() - self.mean) / self.std
 
     @property
@@ -72,25 +81,28 @@ def load_data(
     datasets_folder: Path,
     device: torch.device,
     alive: Alive,
+    *,
+    packages: Collection[str] = (),
 ) -> Data:
     """Load what a spec's resolved `dataset` describes.
 
     `validation_samples` is what its `validation` comes to. `train_samples` are drawn from the
     source's training samples, validation from those, both by `split_seed`; what is drawn keeps
-    the source's order.
+    the source's order. `packages` are those whose code it may name.
 
     Raises:
         DatasetMissing: no file and no network.
         DatasetCorrupt: a file is not what it should be.
+        EntryPointRefused, EntryPointMissing, EntryPointUnfit: of a team's own.
 
     """
-    raw = _load_raw(dataset, datasets_folder, alive)
+    raw = _load_raw(dataset, datasets_folder, alive, packages)
     seed = int(dataset["split_seed"])
     train = _fewer(Split(raw.train_nchw, raw.train_labels_n), dataset, "train", seed)
     test = _fewer(Split(raw.test_nchw, raw.test_labels_n), dataset, "test", seed)
     train, validation = _hold_out(train, validation_samples, seed)
     splits = [train, test] if validation is None else [train, test, validation]
-    if dataset["resize"] is not None:
+    if dataset.get("resize") is not None:
         splits = [_resized(split, dataset["resize"], alive) for split in splits]
     mean, std = _normalisation(splits[0].images, raw.full, alive, on=bool(dataset["normalize"]))
     sha256 = _hash(splits, alive)
@@ -106,8 +118,12 @@ def load_data(
     )
 
 
-def _load_raw(dataset: dict[str, Any], folder: Path, alive: Alive) -> RawData:
+def _load_raw(
+    dataset: dict[str, Any], folder: Path, alive: Alive, packages: Collection[str]
+) -> RawData:
     alive()
+    if "entrypoint" in dataset:
+        return load_own(dataset, packages, alive)
     name = str(dataset["name"])
     sources: dict[str, Callable[[], RawData]] = {
         "digits": load_digits,

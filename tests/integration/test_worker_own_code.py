@@ -1,0 +1,115 @@
+"""A worker process and an installed package: its code trains, and what is off the list does not."""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, select
+
+from foundation.settings import Settings
+from models.domain.spec import parse_spec, resolve
+from models.tables import artifacts, jobs, workers
+from services.broker import make_celery, ticket
+from services.database import transaction
+from services.submission import draft_job, submit
+from tests.bookings import attempts_of, book_job
+from tests.integration.test_worker_training import wait_for_end
+from tests.processes import ROOT, worker_process
+
+pytestmark = pytest.mark.newest_postgres
+
+SPEC: dict[str, Any] = json.loads((ROOT / "examples" / "own-code.json").read_text())
+
+
+@contextlib.contextmanager
+def working(settings: Settings, log: Path, packages: str) -> Iterator[None]:
+    with worker_process(settings, log, extra={"GRADBOOK_ENTRYPOINTS": packages}):
+        yield
+
+
+@pytest.mark.usefixtures("team_vision")
+def test_a_teams_package_trains_a_job_to_its_last_row(
+    engine: Engine, settings: Settings, tmp_path: Path
+) -> None:
+    with working(settings, tmp_path / "log", "team_vision, absent"):
+        with transaction(engine) as connection:
+            assert connection.scalar(select(workers.c.packages)) == ["team_vision"]
+            (made,) = submit(connection, [draft_job(SPEC, settings.limits)])
+            key = connection.scalar(select(jobs.c.key).where(jobs.c.id == made.id))
+        assert key is not None
+        ticket(make_celery(settings.broker), "default")
+        job = wait_for_end(engine, key)
+    assert (job.state, job.stop_reason, job.error) == ("succeeded", "epochs", None)
+    assert job.rows == job.iteration == job.plan["iterations_total"] == 96
+    assert job.final_loss < 0.5
+    assert job.test_accuracy > 0.9
+    (attempt,) = attempts_of(engine, key)
+    assert attempt.environment["entrypoints"]["team_vision"]["version"] == "1.2.0"
+    with transaction(engine) as connection:
+        names = set(connection.scalars(select(artifacts.c.name)))
+    assert {"weights.safetensors", "network.py", "evaluation.json"} <= names
+
+
+@pytest.mark.usefixtures("team_vision")
+@pytest.mark.parametrize(
+    ("name", "error", "words"),
+    [
+        ("team_vision.nets:bild", "EntryPointMissing", "does not define bild here"),
+        ("subprocess:run", "EntryPointRefused", "subprocess is not on this worker's list"),
+    ],
+)
+def test_a_worker_refuses_by_itself_and_does_not_try_again(
+    engine: Engine,
+    settings: Settings,
+    tmp_path: Path,
+    *,
+    name: str,
+    error: str,
+    words: str,
+) -> None:
+    spec = resolve(parse_spec(SPEC | {"network": {"entrypoint": name}}))
+    with transaction(engine) as connection:
+        # Past what submit checks: a worker may be younger than the job, or its package older.
+        key = book_job(connection, **spec)
+    with working(settings, tmp_path / "log", "team_vision"):
+        ticket(make_celery(settings.broker), "default")
+        job = wait_for_end(engine, key)
+    assert (job.state, job.stop_reason, job.error["type"]) == ("failed", "error", error)
+    assert words in job.error["message"]
+    (attempt,) = attempts_of(engine, key)
+    assert (attempt.outcome, attempt.pid) == ("error", None)
+
+
+@pytest.mark.usefixtures("team_vision")
+def test_what_its_code_raises_is_the_jobs_error_and_the_worker_goes_on(
+    engine: Engine, settings: Settings, tmp_path: Path
+) -> None:
+    odd = tmp_path / "site" / "team_odd"
+    odd.mkdir(parents=True)
+    (odd / "__init__.py").write_text(
+        "class Suspended(Exception): ...\n"
+        "def left(): raise Suspended('not ours')\n"
+        "def out(): raise SystemExit(0)\n"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        paths = f"{odd.parent}:{os.environ['PYTHONPATH']}"
+        patch.setenv("PYTHONPATH", paths)
+        with working(settings, tmp_path / "log", "team_vision,team_odd"):
+            keys = []
+            with transaction(engine) as connection:
+                for name in ("left", "out"):
+                    spec = SPEC | {"network": {"entrypoint": f"team_odd:{name}"}}
+                    (made,) = submit(connection, [draft_job(spec, settings.limits)])
+                    keys.append(
+                        connection.scalar(select(jobs.c.key).where(jobs.c.id == made.id)) or 0
+                    )
+            ticket(make_celery(settings.broker), "default")
+            ended = [wait_for_end(engine, key) for key in keys]
+    assert [job.state for job in ended] == ["failed", "failed"]
+    assert [job.error["type"] for job in ended] == ["Suspended", "SystemExit"]
+    assert all(len(attempts_of(engine, key)) == 1 for key in keys)
+    assert all("team_odd" in job.error["traceback"] for job in ended)
