@@ -1,4 +1,4 @@
-"""The events of a project as they happen, in the order of their transactions.
+"""The events of a project, as they happen or a page of them, in the order of their transactions.
 
 A number of a sequence would order them by when they were written, and who comes to the end first
 would skip what another is still writing. So the order is (transaction, job, number), and only
@@ -10,7 +10,9 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
-from models.schemas.readings import ProjectEvent
+from models.domain.errors import CursorInvalid
+from models.schemas.readings import ProjectEvent, ProjectEventList
+from services.cursors import are_counts, decode_cursor, encode_cursor, is_xid, list_name
 from services.turns import Turn
 
 MOST_EVENTS = 200
@@ -18,6 +20,8 @@ MOST_SCANNED = 5_000
 """Events of all projects that are gone through at once, to find those of one."""
 TURN_SECONDS = 0.1
 """For all who follow, as far as they do not stand at the same point."""
+PAGE_SECONDS = 0.25
+"""For one page, which has the events that were found by then."""
 
 
 class Point(NamedTuple):
@@ -34,15 +38,15 @@ class Happened(NamedTuple):
     Args:
         events: each with the point behind it; there may be none, and still more to come.
         whole: nothing that can be told now is left.
-        held_back: more is written, and waits for an older transaction to end.
         point: the one up to which nothing will come any more.
+        held_back: more is written, and waits for an older transaction to end.
 
     """
 
     events: Sequence[tuple[ProjectEvent, Point]]
     whole: bool
-    held_back: bool
     point: Point
+    held_back: bool = False
 
 
 class Horizon(NamedTuple):
@@ -78,12 +82,44 @@ def read_happened(
     held_back = bool(connection.scalar(_HELD_BACK, {"oldest": oldest}))
     turn = Turn(TURN_SECONDS)
     return [
-        _read(connection, project, since, oldest, held_back=held_back)
+        _read(connection, project, since, oldest, MOST_EVENTS)._replace(held_back=held_back)
         if turn.has_room()
-        else Happened([], whole=False, held_back=held_back, point=since)
+        else Happened([], whole=False, point=since, held_back=held_back)
         for project, since in followed
     ]
 
+
+def list_all_events(
+    connection: Connection, project: str | None, limit: int, cursor: str | None
+) -> ProjectEventList:
+    """Read a page of the events of all jobs (of one project), in a snapshot.
+
+    Only those below the oldest transaction that still runs: a younger one may commit before an
+    older one, and a reader who had gone past the older would never see its events. What lies
+    between a project's events is gone through for so long at once, and then there is a cursor,
+    however few were found.
+
+    Raises:
+        CursorInvalid: the cursor is not one of this list.
+
+    """
+    name = list_name("events", project)
+    point = _START if cursor is None else _place(name, cursor)
+    oldest = find_horizon(connection).oldest
+    found: list[tuple[ProjectEvent, Point]] = []
+    whole, turn = False, Turn(PAGE_SECONDS)
+    while not whole and len(found) <= limit and turn.has_room():
+        read, whole, point, _ = _read(connection, project, point, oldest, limit + 1 - len(found))
+        found += read
+    if len(found) > limit:
+        whole, point = False, found[limit - 1][1]
+    return ProjectEventList(
+        items=[happened for happened, _ in found[:limit]],
+        next_cursor=None if whole else encode_cursor(name, list(point)),
+    )
+
+
+_START = Point("0")
 
 _HORIZON = text("""
     SELECT CAST(pg_snapshot_xmin(now) AS text) AS oldest,
@@ -125,23 +161,31 @@ _REACHED = text("""
 
 
 def _read(
-    connection: Connection, project: str | None, since: Point, oldest: str, *, held_back: bool
+    connection: Connection, project: str | None, since: Point, oldest: str, most: int
 ) -> Happened:
-    scanned = MOST_EVENTS if project is None else MOST_SCANNED
+    scanned = most if project is None else MOST_SCANNED
     stretch = {**since._asdict(), "oldest": oldest, "scanned": scanned}
-    asked = {**stretch, "project": project, "most": MOST_EVENTS}
+    asked = {**stretch, "project": project, "most": most}
     rows = connection.execute(_HAPPENED, asked).all()
     events = [
         (ProjectEvent.model_validate(row), Point(row.xid, row.job_key, row.id)) for row in rows
     ]
-    if len(rows) == MOST_EVENTS:
-        return Happened(events, whole=False, held_back=held_back, point=events[-1][1])
+    if len(rows) == most:
+        return Happened(events, whole=False, point=events[-1][1])
     reached = connection.execute(_REACHED, stretch).one_or_none()
     if reached is not None:
-        return Happened(events, whole=False, held_back=held_back, point=Point(*reached))
+        return Happened(events, whole=False, point=Point(*reached))
     # What lies between the last of these and the horizon belongs to other projects.
     point = max(since, Point(oldest), key=_order)
-    return Happened(events, whole=True, held_back=held_back, point=point)
+    return Happened(events, whole=True, point=point)
+
+
+def _place(name: str, cursor: str) -> Point:
+    match decode_cursor(name, cursor):
+        case [str(xid), int(key), int(number)] if is_xid(xid) and are_counts(key, number):
+            return Point(xid, key, number)
+        case _:
+            raise CursorInvalid
 
 
 def _order(point: Point) -> tuple[int, int, int]:

@@ -20,8 +20,8 @@ from api.viewers import StreamsFull
 from models.domain.errors import Breach, CursorInvalid, JobMissing, QueryInvalid
 from models.schemas.readings import EventList, ProjectEventList
 from services.following import Mark, can_be_at
-from services.logbook import list_all_events, list_events
-from services.project_events import find_horizon
+from services.logbook import list_events
+from services.project_events import find_horizon, list_all_events
 from services.standing import stands
 
 HEARTBEAT_SECONDS = 15.0
@@ -109,7 +109,8 @@ async def get_events(
 ) -> Response:
     """Read what happened to all jobs, or to those of a project, in the order of transactions.
 
-    A stream begins with what happens from now on.
+    A page may have less than `limit`, or nothing, and still a `next_cursor`: a quiet project's
+    events are looked for so far at once. A stream begins with what happens from now on.
     """
     if page.streams:
         return await _stream_project(parts, project, page.last_event_id)
