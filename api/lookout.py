@@ -35,6 +35,8 @@ HELD_BACK_SECONDS = 0.2
 """Until what waits for an older transaction is looked for again."""
 AWAY_SECONDS = 0.5
 """Until a look that has failed is tried again."""
+STATEMENT_SECONDS = 2.0
+"""For a statement that all wait for; one that is set apart has as long as any other of the API."""
 MOST_TOPICS = 200
 MOST_GROUPS = 500
 """In one look; what is left comes in the next."""
@@ -111,8 +113,8 @@ class Lookout:
         self._most_viewers = most_viewers
         self._ear = Ear(listening_url, self._hear, self._stir_all)
         self._watches: dict[Topic, _Watch] = {}
-        self._in_files: dict[Topic, asyncio.Task[None]] = {}
-        self._one_file = asyncio.Semaphore(1)
+        self._apart: dict[Topic, asyncio.Task[None]] = {}
+        self._one_file, self._one_slow = asyncio.Semaphore(1), asyncio.Semaphore(1)
         self._dirty: dict[Topic, None] = {}
         self._stirred = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
@@ -179,7 +181,7 @@ class Lookout:
         """Await the end of a look that is under way; call it once the process is told to leave."""
         if self._listening is not None:
             self._listening.cancel()
-        ours = (self._looking, self._listening, *self._in_files.values())
+        ours = (self._looking, self._listening, *self._apart.values())
         tasks = [task for task in ours if task is not None]
         if tasks:
             await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
@@ -228,41 +230,72 @@ class Lookout:
 
     async def _look_once(self, topics: Sequence[Topic]) -> None:
         try:
-            await self._look_for(self._asked(topics), files=False)
+            await self._look_for(self._asked(topics), apart=False)
         except _AWAY:
             # Who waits goes on waiting until its own time is over.
             self._stir(topics)
             await self._leaving.within(AWAY_SECONDS)
 
-    async def _look_into_file(self, topic: Topic) -> None:
-        """Look for the viewers of one archived job, with nobody else waiting for its store."""
+    def _set_apart(self, topics: Iterable[Topic], turns: asyncio.Semaphore) -> None:
+        for topic in topics:
+            if topic not in self._apart:
+                self._apart[topic] = asyncio.create_task(self._look_apart(topic, turns))
+
+    async def _look_apart(self, topic: Topic, turns: asyncio.Semaphore) -> None:
+        """Look for the viewers of one topic until it succeeds, with nobody else waiting for it.
+
+        It is in the file of an archived job, or takes long.
+        """
         try:
-            async with self._one_file:
+            while not await self._has_looked_apart(topic, turns):
+                await self._leaving.within(AWAY_SECONDS)
+        finally:
+            del self._apart[topic]
+            self._stir([topic])
+
+    async def _has_looked_apart(self, topic: Topic, turns: asyncio.Semaphore) -> bool:
+        try:
+            async with turns:
                 asked = _Asked()
                 if topic in self._watches and not self._leaving.begun:
                     self._join(asked.groups, self._watches[topic], topic)
-                await self._look_for(asked, files=True)
+                await self._look_for(asked, apart=True)
         except _AWAY:
-            await self._leaving.within(AWAY_SECONDS)
-        finally:
-            del self._in_files[topic]
-            self._stir([topic])
+            return False
+        return True
 
-    async def _look_for(self, asked: _Asked, *, files: bool) -> None:
-        """Raise only where the database is away."""
+    async def _look_for(self, asked: _Asked, *, apart: bool) -> None:
+        """Raise only where the database is away, or what is asked for alone takes too long."""
         try:
-            await self._look(asked, files=files)
+            await self._look(asked, apart=apart)
         except Exception as error:  # one group's faults must not blind all the others
-            if isinstance(error, _AWAY) and not _took_too_long(error):
+            too_long = _took_too_long(error)
+            if isinstance(error, _AWAY) and not too_long:
                 raise
             if len(asked) > 1:
-                for part in asked.apart():
-                    await self._look_for(part, files=files)
+                await self._look_for_each(asked.apart(), apart=apart)
                 return
+            if too_long:
+                log.warning("look.cut_off", seen=str([*asked.groups, *asked.awaited]))
+                self._set_apart((seen.topic for seen in asked.groups), self._one_slow)
+                raise
             log.exception("look.failed", seen=str([*asked.groups, *asked.awaited]))
             for viewers in asked.groups.values():
                 for viewer in viewers:
                     viewer.end()
+
+    async def _look_for_each(self, parts: Iterable[_Asked], *, apart: bool) -> None:
+        cut_off: Exception | None = None
+        for part in parts:
+            try:
+                await self._look_for(part, apart=apart)
+            except _AWAY as error:
+                # All others wait, and are asked for together once what took long is set apart.
+                if not apart or not _took_too_long(error):
+                    raise
+                cut_off = error
+        if cut_off is not None:
+            raise cut_off
 
     def _take_stirred(self) -> list[Topic]:
         topics = list(islice(self._dirty, MOST_TOPICS))
@@ -272,7 +305,7 @@ class Lookout:
             self._stirred.clear()
         return topics
 
-    async def _look(self, asked: _Asked, *, files: bool) -> None:
+    async def _look(self, asked: _Asked, *, apart: bool) -> None:
         if not asked:
             return
         async with self._connections.snapshot() as connection:
@@ -282,7 +315,8 @@ class Lookout:
                 list(asked.awaited),
                 list(asked.groups),
                 self._archives,
-                files=files,
+                files=apart,
+                statement_seconds=None if apart else STATEMENT_SECONDS,
             )
         for seen, telling in found.tellings.items():
             self._tell(asked.groups[seen], telling)
@@ -296,7 +330,7 @@ class Lookout:
             watch = self._watches.get(topic)
             if watch is None:
                 continue
-            if topic not in self._in_files:
+            if topic not in self._apart:
                 self._join(asked.groups, watch, topic)
             if isinstance(topic, UUID) and watch.waiters:
                 asked.awaited[topic] = list(watch.waiters)
@@ -325,8 +359,8 @@ class Lookout:
         for viewer in viewers:
             viewer.tell(telling)
         topic = telling.seen.topic
-        if telling.in_file and topic not in self._in_files:
-            self._in_files[topic] = asyncio.create_task(self._look_into_file(topic))
+        if telling.in_file:
+            self._set_apart([topic], self._one_file)
         if not telling.whole and not telling.chunk:
             # Who is given nothing takes nothing, and so would not ask for more.
             self._stir([topic])

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from api.frames import COMMENT, event, frame, id_alone, job_id, project_id, text_of
 from models.domain.lifecycle import FINISHED
 from services.archive import Archives
+from services.database import limit_statements
 from services.following import Followed, Mark, News, read_news
 from services.points import SERIES, Points
 from services.project_events import Happened, Point, read_happened
@@ -93,6 +94,7 @@ def look(
     archives: Archives,
     *,
     files: bool,
+    statement_seconds: float | None = None,
 ) -> Look:
     """Look at all of it at once, in a snapshot.
 
@@ -102,8 +104,11 @@ def look(
         asked: what viewers have seen.
         archives: where the rows of archived jobs are.
         files: whether to read them there.
+        statement_seconds: how long each statement may take, where that is less than elsewhere.
 
     """
+    if statement_seconds is not None:
+        limit_statements(connection, statement_seconds)
     followed = [seen for seen in asked if isinstance(seen, JobSeen)]
     found = stands(connection, list({*jobs, *(seen.topic for seen in followed)}))
     tellings: dict[Seen, Telling] = dict(

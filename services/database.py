@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import orjson
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -106,6 +106,14 @@ def close_engine(engine: Engine) -> None:
 
 def _close(_: object, entry: ConnectionPoolEntry) -> None:
     entry.close()
+
+
+def limit_statements(connection: Connection, seconds: float) -> None:
+    """Let no statement of the transaction take longer: it ends with SQLSTATE 57014."""
+    connection.execute(_BOUND, {"milliseconds": str(max(1, round(seconds * 1000)))})
+
+
+_BOUND = text("SELECT set_config('statement_timeout', :milliseconds, true)")
 
 
 @contextmanager
