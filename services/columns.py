@@ -1,6 +1,7 @@
 """Where in the tables each field of a search stands, as an expression of its kind."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -48,7 +49,7 @@ def column_of(field: Field) -> ColumnElement[Any]:
         case ("spec", *names):
             return _of_spec(names)
         case ("plan", *names):
-            return _extracted(jobs.c.plan if _is_cut(field.path) else plan_outlines.c.plan, names)
+            return _of_plan(names)
     place = _PLACES[".".join(field.path)]
     column = place if isinstance(place, ColumnElement) else place()
     # These two have indexes that the rest of the house uses, in the database's own collation.
@@ -66,10 +67,22 @@ def by_code_point(text: ColumnElement[Any]) -> ColumnElement[Any]:
     return text.collate(BY_CODE_POINT)
 
 
+def _of_plan(names: list[str]) -> ColumnElement[Any]:
+    if not _is_cut(("plan", *names)):
+        return _extracted(plan_outlines.c.plan, names)
+    if names[:1] == ["network"]:
+        return _of_network("plan", tuple(names))
+    return _extracted(jobs.c.plan, names)
+
+
 def _of_spec(names: list[str]) -> ColumnElement[Any]:
     top, *below = names
     if _is_cut(("spec", *names)):
-        return _extracted(jobs.c.spec, names)
+        return (
+            _of_network("spec", tuple(names))
+            if top == "network"
+            else _extracted(jobs.c.spec, names)
+        )
     if top not in USUAL:
         return _extracted(spec_outlines.c.spec, names)
     usual = literal(USUAL[top], JSONB())
@@ -77,12 +90,34 @@ def _of_spec(names: list[str]) -> ColumnElement[Any]:
     return _extracted(part, below) if below else part
 
 
+@lru_cache(maxsize=64)
+def _of_network(document: str, names: tuple[str, ...]) -> ColumnElement[Any]:
+    """What the first job with the same network says: PostgreSQL remembers it for all others.
+
+    The same object for the same names, so that a query which says them twice looks once.
+    """
+    outlines = _OUTLINES[document]
+    job, other = jobs.alias(), outlines.alias()
+    first = (
+        select(func.min(other.c.job_key))
+        .where(other.c.network == outlines.c.network)
+        .correlate(outlines)
+        .scalar_subquery()
+    )
+    value = _extracted(job.c[document], names).label("value")
+    # With a LIMIT it stays a query of its own, and the document is unpacked within it.
+    return select(value).where(job.c.key == first).limit(1).lateral().c.value
+
+
+_OUTLINES = {"spec": spec_outlines, "plan": plan_outlines}
+
+
 def _is_cut(path: tuple[str, ...]) -> bool:
     """Whether the path leads into, to, or past what outlines leave out."""
     return any(path[: len(each)] == each[: len(path)] for each in LEFT_OUT)
 
 
-def _extracted(document: ColumnElement[Any], names: list[str]) -> ColumnElement[Any]:
+def _extracted(document: ColumnElement[Any], names: Sequence[str]) -> ColumnElement[Any]:
     path = (literal(name, Text) for name in names)
     return func.jsonb_extract_path(document, *path, type_=JSONB())
 

@@ -1,14 +1,17 @@
 """Which jobs a list or a group is made of, and the tables that one has to look into for them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
+    ClauseElement,
     Column,
+    ColumnClause,
     ColumnElement,
     Connection,
     FromClause,
+    Lateral,
     Table,
     Text,
     any_,
@@ -16,6 +19,7 @@ from sqlalchemy import (
     func,
     literal,
     select,
+    true,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.sql import visitors
@@ -76,24 +80,31 @@ class Selection:
 
 
 def joined(expressions: Sequence[ColumnElement[Any]]) -> tuple[FromClause, list[Column[Any]]]:
-    """Join the tables that expressions speak of, and no other: each has a row a job.
+    """Join what expressions speak of, and nothing else: tables with a row a job, and look-ups.
 
     Returns:
-        The tables, and the column of each that holds the job's key.
+        The tables, and the column of each table that holds the job's key.
 
     """
-    used = {
-        element.table
-        for expression in expressions
-        for element in visitors.iterate(expression)
-        if isinstance(element, Column)
-    }
+    used = dict.fromkeys(_named(expressions))
+    looked_up = [each for each in used if isinstance(each, Lateral)]
+    # A look-up speaks of a table, too.
+    used |= dict.fromkeys(_named(each.element for each in looked_up))
     needed = [each for each in _TABLES if each[0] in used] or [_TABLES[0]]
     tables: FromClause = needed[0][0]
     keys = [key for _, key in needed]
     for table, key in needed[1:]:
         tables = tables.join(table, key == keys[0])
+    for each in looked_up:
+        tables = tables.outerjoin(each, true())
     return tables, keys
+
+
+def _named(expressions: Iterable[ClauseElement]) -> Iterator[FromClause]:
+    for expression in expressions:
+        for element in visitors.iterate(expression):
+            if isinstance(element, ColumnClause) and element.table is not None:
+                yield element.table
 
 
 def bound_statements(connection: Connection, seconds: float) -> None:

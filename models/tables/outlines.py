@@ -3,20 +3,38 @@
 Whole specs and plans are compressed and lie apart: unpacking those of a hundred thousand jobs takes
 a second. These rows are short, stay whole on their pages, and are read through in a tenth of that.
 Triggers on `jobs` write them, so no writer of a spec can forget to: 0003_search.sql.
+
+A network's layers are long, and many jobs have the same. `network` is a hash of that part of the
+document: layers are unpacked once a network, out of the first of its jobs (0007_networks.sql).
 """
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
 from pydantic import JsonValue
-from sqlalchemy import Column, Table
+from sqlalchemy import Column, Index, Table, Uuid
 from sqlalchemy.dialects.postgresql import JSONB
 
 from models.tables.metadata import job_key, metadata
 
-spec_outlines = Table("spec_outlines", metadata, job_key(), Column("spec", JSONB, nullable=False))
+spec_outlines = Table(
+    "spec_outlines",
+    metadata,
+    job_key(),
+    Column("spec", JSONB, nullable=False),
+    Column("network", Uuid),
+)
 
-plan_outlines = Table("plan_outlines", metadata, job_key(), Column("plan", JSONB, nullable=False))
+plan_outlines = Table(
+    "plan_outlines",
+    metadata,
+    job_key(),
+    Column("plan", JSONB, nullable=False),
+    Column("network", Uuid),
+)
+
+Index("ix_spec_outlines_network", spec_outlines.c.network, spec_outlines.c.job_key)
+Index("ix_plan_outlines_network", plan_outlines.c.network, plan_outlines.c.job_key)
 
 LEFT_OUT = frozenset(
     {
