@@ -53,6 +53,11 @@ class CopyFormat:
                 ),
             ]
         )
+        lengths = np.zeros((), self._tuple)
+        lengths["fields"] = len(self.columns)
+        for name, kind in self._kinds.items():
+            lengths[f"{name}_length"] = kind.itemsize
+        self._without_values = lengths.tobytes()
         statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
             sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, self.columns))
         )
@@ -67,10 +72,8 @@ class CopyFormat:
             nulls: for each column that may be null, where it is.
 
         """
-        tuples = np.zeros(count, self._tuple)
-        tuples["fields"] = len(self.columns)
+        tuples = np.frombuffer(bytearray(self._without_values * count), self._tuple)
         for name, kind in self._kinds.items():
-            tuples[f"{name}_length"] = kind.itemsize
             given = values[name]
             is_float = kind.kind == "f" and isinstance(given, np.ndarray)
             tuples[name] = np.ascontiguousarray(given, "<f8").view("<i8") if is_float else given
