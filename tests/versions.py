@@ -7,8 +7,8 @@ from cli.stack.binaries import PostgresVersion
 NEWEST: PostgresVersion = 18
 OLDEST: PostgresVersion = 16
 
-# For tests of processes and signals, whose SQL other tests try on both, and of refusals, which
-# come before any SQL.
+# For tests of processes, signals, HTTP's forms and reading from files, whose SQL other tests try
+# on both, and of refusals, which come before any SQL.
 on_newest_postgres = pytest.mark.newest_postgres
 
 

@@ -35,6 +35,8 @@ from tests.versions import on_newest_postgres
 from tests.written import WrittenJob, make_rows
 from worker.filing import make_files
 
+pytestmark = on_newest_postgres
+
 FILES = ("iterations.parquet", "layers.parquet", "metrics.parquet")
 FORMATS = ("json", "ndjson", "csv", "arrow", "parquet")
 ROWS = 230_123

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import Engine
 
 from foundation.settings import Settings
+from tests.versions import on_newest_postgres
 from tests.written import WrittenJob, write_job
 
 
@@ -102,6 +103,7 @@ def test_the_list_names_files_checkpoints_and_environment(
     assert booked["sha256"] == hashlib.sha256(environment.content).hexdigest()
 
 
+@on_newest_postgres
 @pytest.mark.parametrize(
     "name",
     [

@@ -11,6 +11,7 @@ from sqlalchemy import Engine, text
 from foundation.ids import new_id
 from models.schemas.readings import Epoch
 from services.database import transaction
+from tests.versions import on_newest_postgres
 from tests.waiting import wait_until
 from tests.written import WrittenJob, write_job
 
@@ -236,12 +237,14 @@ def test_log_lines_come_in_order(api: httpx.Client, job: WrittenJob) -> None:
     assert items[0].keys() == {"line", "at", "attempt", "stream", "text"}
 
 
+@on_newest_postgres
 @pytest.mark.parametrize("page", ["epochs", "layers", "events", "logs", "artifacts"])
 def test_a_page_of_an_unknown_job_is_missing(api: httpx.Client, page: str) -> None:
     assert api.get(f"/v1/jobs/{new_id()}/{page}").status_code == httpx.codes.NOT_FOUND
     assert api.get(f"/v1/jobs/7/{page}").status_code == httpx.codes.UNPROCESSABLE_ENTITY
 
 
+@on_newest_postgres
 @pytest.mark.parametrize("page", ["{job}/epochs", "{job}/layers", "{job}/events", "{job}/logs"])
 @pytest.mark.parametrize("query", ["limit=-1", "limit=1000000", "cursor=AAAA", "cursor=%00"])
 def test_a_bad_page_is_refused(api: httpx.Client, job: WrittenJob, page: str, query: str) -> None:

@@ -10,6 +10,7 @@ from foundation.settings import Settings
 from services.catalogue import FILES
 from services.database import transaction
 from services.fleet import Worker, heartbeat
+from tests.versions import on_newest_postgres
 from tests.written import write_job
 from worker.training.data.cifar import CIFAR
 
@@ -37,6 +38,7 @@ def test_data_sets_are_listed_with_their_sizes(api: httpx.Client) -> None:
     assert not found["cifar10"]["available"]
 
 
+@on_newest_postgres
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "cifar10", "cifar100"])
 def test_a_data_set_is_available_once_all_its_files_are_there(
     api: httpx.Client, settings: Settings, name: str

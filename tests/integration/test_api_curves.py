@@ -14,6 +14,7 @@ from services.database import transaction
 from services.pages import LayerReading, Page
 from tests.pretenders import reading
 from tests.submitted import Crew, Json, submit
+from tests.versions import on_newest_postgres
 from tests.written import make_rows, write_job
 
 ROWS = 1_960
@@ -143,6 +144,7 @@ def test_several_jobs_are_drawn_in_one_call(api: httpx.Client, engine: Engine, j
     assert two == curve(api, job, points=3)
 
 
+@on_newest_postgres
 @pytest.mark.parametrize(
     ("query", "said"),
     [

@@ -18,6 +18,7 @@ from services.database import transaction
 from services.fleet import Worker, heartbeat
 from tests.processes import free_port
 from tests.serving import serving
+from tests.versions import on_newest_postgres
 from tests.waiting import wait_until
 
 IN_TIME_SECONDS = 1.5
@@ -60,6 +61,7 @@ def test_a_service_without_a_broker_is_ready(settings: Settings) -> None:
     assert answer.json()["broker"] == "away"
 
 
+@on_newest_postgres
 def test_a_hanging_broker_is_away_until_it_goes_on(settings: Settings, tmp_path: Path) -> None:
     server = EmbeddedValkey(tmp_path / "valkey")
     server.start()

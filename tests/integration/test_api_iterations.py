@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import Engine
 
 from foundation.ids import new_id
+from tests.versions import on_newest_postgres
 from tests.written import WrittenJob, make_rows, write_job
 
 COLUMNS = ["iteration", "epoch", "batch", "samples", "loss", "lr", "grad_norm", "seconds"]
@@ -180,6 +181,7 @@ def test_csv_starts_with_the_names_even_without_rows(api: httpx.Client, job: Wri
     assert api.get(f"{job.path}/iterations", params={"format": "ndjson"}).text == ""
 
 
+@on_newest_postgres
 @pytest.mark.parametrize(
     ("accept", "expected"),
     [
@@ -227,6 +229,7 @@ def test_a_cursor_below_a_rewind_stays_good(api: httpx.Client, job: WrittenJob) 
     assert refusal(api, job, cursor=cursor).json()["from"] == 201
 
 
+@on_newest_postgres
 @pytest.mark.parametrize(
     ("parameters", "place"),
     [
@@ -260,6 +263,7 @@ def test_a_bad_parameter_is_named(
     assert [error["loc"] for error in answer.json()["errors"]] == [["query", place]]
 
 
+@on_newest_postgres
 def test_an_unknown_column_suggests_the_nearest(api: httpx.Client, job: WrittenJob) -> None:
     (error,) = refusal(api, job, fields="loss,grad_nrom").json()["errors"]
     assert error["msg"] == "grad_nrom: did you mean grad_norm?"

@@ -6,6 +6,7 @@ from sqlalchemy import Engine, text
 
 from services.database import transaction
 from tests.submitted import Crew, Json, events_of, get, submit
+from tests.versions import on_newest_postgres
 
 
 def patch(api: httpx.Client, job_id: str, body: object, **headers: str) -> httpx.Response:
@@ -55,6 +56,7 @@ def test_a_patch_that_changes_nothing_makes_no_event(api: httpx.Client) -> None:
     assert len(events_of(api, job_id)) == 1
 
 
+@on_newest_postgres
 def test_the_media_type_of_merge_patches_is_taken(api: httpx.Client) -> None:
     job_id = submit(api)["id"]
     answer = patch(api, job_id, {"name": "a"}, **{"Content-Type": "application/merge-patch+json"})
@@ -82,6 +84,7 @@ def test_a_higher_priority_is_claimed_first(api: httpx.Client, engine: Engine) -
     assert Crew(engine).claim() == later
 
 
+@on_newest_postgres
 @pytest.mark.parametrize(
     ("body", "loc"),
     [

@@ -16,6 +16,7 @@ from services.database import transaction
 from services.pages import Page
 from tests.serving import serving
 from tests.submitted import Crew, get, submit
+from tests.versions import on_newest_postgres
 from tests.waiting import wait_until
 from tests.written import make_rows
 
@@ -160,6 +161,7 @@ def test_one_who_waits_is_answered_when_the_epoch_changes(
     assert answer.elapsed.total_seconds() < LONG_SECONDS / 2
 
 
+@on_newest_postgres
 def test_one_who_waits_in_vain_is_answered_in_the_end(api: httpx.Client) -> None:
     path = f"/v1/jobs/{submit(api)['id']}"
     etag = api.get(path).headers["etag"]
@@ -168,6 +170,7 @@ def test_one_who_waits_in_vain_is_answered_in_the_end(api: httpx.Client) -> None
     assert answer.elapsed.total_seconds() >= 0.5
 
 
+@on_newest_postgres
 def test_one_who_waits_for_a_finished_job_is_answered_at_once(
     api: httpx.Client, engine: Engine
 ) -> None:
@@ -190,6 +193,7 @@ def test_one_who_waits_for_a_job_that_is_deleted_is_told(api: httpx.Client, engi
     assert wait_for(api, job_id, etag).status_code == httpx.codes.NOT_FOUND
 
 
+@on_newest_postgres
 def test_a_hundred_who_wait_keep_nobody_else_from_an_answer(
     api: httpx.Client, engine: Engine
 ) -> None:
@@ -204,6 +208,7 @@ def test_a_hundred_who_wait_keep_nobody_else_from_an_answer(
     assert states == ["running"] * 100
 
 
+@on_newest_postgres
 def test_nobody_waits_for_a_client_that_has_gone(settings: Settings) -> None:
     app = create_app(settings)
     with serving(settings, app) as api:

@@ -10,6 +10,7 @@ from foundation.ids import new_id
 from models.tables import jobs
 from services.database import transaction
 from tests.submitted import Crew, Json, events_of, get, spec_of, submit
+from tests.versions import on_newest_postgres
 
 
 def stored(engine: Engine) -> int:
@@ -84,6 +85,7 @@ def test_a_plan_refuses_a_parent_that_does_not_exist_too(api: httpx.Client) -> N
     assert api.post("/v1/plan", json=spec_of(parent=parent)).status_code == httpx.codes.OK
 
 
+@on_newest_postgres
 @pytest.mark.parametrize("number", [1e16, 1e30, 1.2345678901234567e22, 1.7e308, 1e-300, 3.0])
 def test_a_float_of_a_spec_comes_back_as_the_same_float(
     api: httpx.Client, engine: Engine, number: float

@@ -19,6 +19,7 @@ from services import metrics as reading
 from services.pages import Page
 from tests.measured import Told, block_of
 from tests.submitted import Crew, submit
+from tests.versions import on_newest_postgres
 from tests.written import make_rows
 
 ITERATION, EPOCH = MetricKind.ITERATION, MetricKind.EPOCH
@@ -247,6 +248,7 @@ def test_a_job_that_is_not_there_is_a_404(api: httpx.Client, call: str) -> None:
     assert answer.json()["type"] == "/problems/job-missing"
 
 
+@on_newest_postgres
 @pytest.mark.parametrize(
     "query",
     [

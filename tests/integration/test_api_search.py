@@ -144,6 +144,7 @@ def test_a_bad_filter_is_a_problem_that_points_at_the_position(api: httpx.Client
     assert error["msg"] == "at character 23: lss is no field: did you mean loss?"
 
 
+@on_newest_postgres
 @pytest.mark.parametrize(
     ("query", "parameter", "said"),
     [

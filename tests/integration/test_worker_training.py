@@ -18,6 +18,7 @@ from services.steering import cancel
 from services.submission import draft_job, submit
 from tests.bookings import attempts_of, job_of
 from tests.processes import worker_process
+from tests.versions import on_newest_postgres
 from tests.waiting import wait_until
 
 SOON = 90.0
@@ -97,6 +98,7 @@ def test_a_real_training_is_in_the_book_to_its_last_row(
     assert attempt.environment["dataset_sha256"]
 
 
+@on_newest_postgres
 @pytest.mark.parametrize("rows", [0, 1], ids=["before the first iteration ends", "within a run"])
 def test_a_cancel_is_obeyed_within_two_seconds_in_the_middle_of_a_giant_iteration(
     engine: Engine, settings: Settings, tmp_path: Path, rows: int
