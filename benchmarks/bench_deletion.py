@@ -25,7 +25,7 @@ from services.pages import Page
 from services.recording import flush
 from services.remains import BULK, sweep
 
-ROWS, QUICK_ROWS = 10_000_000, 300_000
+ROWS, QUICK_ROWS = 10_000_000, 50_000
 ROWS_A_FLUSH = 200
 
 _EPOCHS = text("""

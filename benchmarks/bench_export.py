@@ -23,8 +23,8 @@ from benchmarks.service import Server, service
 from cli.stack.binaries import postgres_programs
 from services.iterations import COLUMNS
 
-ROWS, QUICK_ROWS = 1_000_000, 100_000
-PAIRS, QUICK_PAIRS = 9, 2
+ROWS, QUICK_ROWS = 1_000_000, 20_000
+PAIRS, QUICK_PAIRS = 9, 1
 FORMATS = ("arrow", "ndjson", "parquet", "csv")
 GOALS = {"arrow": 0.5, "ndjson": 0.2}
 # A short run is long enough that everything has its buffers.

@@ -25,11 +25,11 @@ from services.hints import Notifier
 from services.pages import Page
 from services.recording import Owner, flush
 
-VIEWERS, QUICK_VIEWERS = 1_000, 100
+VIEWERS, QUICK_VIEWERS = 1_000, 40
 JOBS = 20
 ROWS_A_FLUSH = 100
 FLUSH_SECONDS = 0.25
-SECONDS, QUICK_SECONDS = 30.0, 4.0
+SECONDS, QUICK_SECONDS = 30.0, 1.0
 READY_SECONDS = 120.0
 FILES = 8_192
 TAIL_GOAL_SECONDS = 0.250
@@ -150,7 +150,7 @@ def main() -> int:
     viewers, seconds = (QUICK_VIEWERS, QUICK_SECONDS) if run.quick else (VIEWERS, SECONDS)
     lines = []
     with service() as running:
-        for processes in PROCESSES:
+        for processes in PROCESSES[:1] if run.quick else PROCESSES:
             with running.api(processes) as api:
                 measured = measure(running, api, viewers, seconds)
             lines += [_of(processes, line) for line in measured]

@@ -18,10 +18,15 @@ SECONDS = 240
     [
         ("bench_archive", "| the file over the rows in the table | "),
         ("bench_curve", "| time a point, "),
+        ("bench_deletion", "| longest transaction in batches | "),
+        ("bench_export", "| arrow over COPY TO STDOUT | "),
+        ("bench_first_row", "| POST to the first row queryable | "),
         ("bench_flush", "| flush over bare COPY, 200 rows | "),
+        ("bench_overhead", "| every row is in the book | true | true | reached |"),
         ("bench_poll", "| the same, 2 API processes | "),
         ("bench_submit", "| promised and not in the book | 0 | 0 | reached |"),
         ("bench_trackers", "| Gradbook, as by default: wall over bare | "),
+        ("bench_viewers", "1 API process: from flush to receipt | p50 "),
         ("simulate_fleet", " jobs, epochs, readings | 0 | 0 | reached |"),
     ],
 )
