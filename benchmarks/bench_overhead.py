@@ -10,29 +10,31 @@ what is recorded of one costs the same of a long one.
 """
 
 import sys
+from collections import defaultdict
 from collections.abc import Sequence
 
-from benchmarks.alternating import EPOCHS_A_TURN, WAYS
+from benchmarks.alternating import EPOCHS_A_TURN
 from benchmarks.measuring import Line, asked, conclude, middle, ratios_of
 from benchmarks.service import Service, service
-from benchmarks.supervised import ITERATIONS_AN_EPOCH, Timing, settings_of, train_in_rounds
+from benchmarks.supervised import ITERATIONS_AN_EPOCH, Timing, Way, settings_of, train_in_rounds
 from worker.forkserver import start_forkserver
 
 PROCESSES, QUICK_PROCESSES = 6, 1
 ROUNDS, QUICK_ROUNDS = 8, 1
 GOAL = 1.02
-RECORDS: dict[str, dict[str, int]] = {"default": {}, "every norm": {"grad_norm_every": 1}}
+TRAIN = "alternating:alternating"
+WAYS = {"default": Way(TRAIN), "every norm": Way(TRAIN, {"grad_norm_every": 1})}
 
 Timings = dict[str, list[Timing]]
 
 
 def measure(running: Service, names: Sequence[str], processes: int, rounds: int) -> list[Line]:
     settings = settings_of(running)
-    timings: dict[str, Timings] = {name: {way: [] for way in WAYS} for name in names}
+    timings: dict[str, Timings] = {name: defaultdict(list) for name in names}
     for _ in range(processes):
         for name in names:
-            for way, found in train_in_rounds(running, settings, RECORDS[name], rounds).items():
-                timings[name][way] += found
+            for turn, found in train_in_rounds(running, settings, WAYS[name], rounds).items():
+                timings[name][turn] += found
     default = timings["default"]
     iterations = EPOCHS_A_TURN * ITERATIONS_AN_EPOCH
     iteration = middle([each.wall for each in default["bare"]]) / iterations
@@ -48,17 +50,17 @@ def measure(running: Service, names: Sequence[str], processes: int, rounds: int)
     return [*lines, Line("every row is in the book", "true", "true", reached=True)]
 
 
-def _lines(what: str, timings: Timings, way: str, goal: float | None = None) -> list[Line]:
+def _lines(what: str, timings: Timings, turn: str, goal: float | None = None) -> list[Line]:
     lines = []
     for kind in ("wall", "cpu"):
         # Half of the pairs have the bare turn before, half behind.
         ratio = ratios_of(
-            [getattr(each, kind) for each in timings[way]],
+            [getattr(each, kind) for each in timings[turn]],
             [getattr(each, kind) for each in timings["bare"]],
         )
         words = "" if goal is None else f"upper end at most {goal}"
         reached = None if goal is None else ratio.high <= goal
-        pairs = len(timings[way])
+        pairs = len(timings[turn])
         lines.append(Line(f"{what}, {kind}, {pairs} pairs", str(ratio), words, reached))
     return lines
 
@@ -70,7 +72,7 @@ def main() -> int:
         if run.quick:
             lines = measure(running, ["default"], QUICK_PROCESSES, QUICK_ROUNDS)
         else:
-            lines = measure(running, list(RECORDS), PROCESSES, ROUNDS)
+            lines = measure(running, list(WAYS), PROCESSES, ROUNDS)
     return conclude("Overhead of recording", lines, run)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from pydantic import SecretStr
 from sqlalchemy import func, select
 
@@ -32,6 +33,7 @@ LAYERS = [
     {"linear": {"features": 10}},
 ]
 LEASE_SECONDS = 60.0
+DEVICE = "cuda:0" if torch.cuda.is_available() else "cpu"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +60,14 @@ class Way:
         train: the function, and its module of benchmarks.
         record: what is recorded.
         tags: of the job; they name a tracker to `tracked`.
+        spec: what else the job asks for.
 
     """
 
     train: str
     record: dict[str, int] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
+    spec: dict[str, Any] = field(default_factory=dict)
 
 
 def settings_of(running: Service) -> Settings:
@@ -76,7 +80,7 @@ def settings_of(running: Service) -> Settings:
 
 def train(running: Service, settings: Settings, way: Way, epochs: int) -> Timing:
     """Submit a job, claim it, and see it through as a slot does."""
-    folder, rows = _see_through(running, settings, way, epochs)
+    folder, rows, _ = _see_through(running, settings, way, epochs)
     took = json.loads((folder / RESULT).read_text())
     after = folder / ENDING
     ending = json.loads(after.read_text())["wall"] if after.exists() else 0.0
@@ -84,19 +88,18 @@ def train(running: Service, settings: Settings, way: Way, epochs: int) -> Timing
 
 
 def train_in_rounds(
-    running: Service, settings: Settings, record: dict[str, int], rounds: int
+    running: Service, settings: Settings, way: Way, rounds: int
 ) -> dict[str, list[Timing]]:
-    """Train a job and a bare one in turn, in one process (benchmarks/alternating.py).
+    """Train a job and others in turn, in one process (benchmarks/alternating.py).
 
     Returns:
         A timing a round and way; `rows` are the whole job's.
 
     """
     epochs = (WARM_UP_ROUNDS + rounds) * EPOCHS_A_TURN
-    way = Way("alternating:alternating", record)
-    folder, rows = _see_through(running, settings, way, epochs)
-    if rows != epochs * ITERATIONS_AN_EPOCH:
-        raise RuntimeError(f"{rows} rows are in the book after {epochs} epochs")
+    folder, rows, expected = _see_through(running, settings, way, epochs)
+    if rows != expected:
+        raise RuntimeError(f"{rows} rows are in the book of {expected}")
     took = json.loads((folder / ROUNDS).read_text())
     return {
         name: [Timing(each["wall"], each["cpu"], rows) for each in seconds]
@@ -104,13 +107,14 @@ def train_in_rounds(
     }
 
 
-def _see_through(running: Service, settings: Settings, way: Way, epochs: int) -> tuple[Path, int]:
-    """Return the job's folder, and how many rows of it are in the book."""
+def _see_through(
+    running: Service, settings: Settings, way: Way, epochs: int
+) -> tuple[Path, int, int]:
+    """Return the job's folder, how many rows of it are in the book, and how many were planned."""
     draft = draft_job(_spec(way, epochs), settings.limits)
     with transaction(running.engine) as connection:
         (job,) = submit(connection, [draft])
-        slot = Slot("bench", "bench", 0, "cpu")
-        taken = claim(connection, "default", slot, LEASE_SECONDS)
+        taken = claim(connection, "default", Slot("bench", "bench", 0, DEVICE), LEASE_SECONDS)
     if taken is None or taken.job_id != job.id:
         raise RuntimeError("another job waits in the queue")
     line = DatabaseLine(running.engine)
@@ -120,12 +124,13 @@ def _see_through(running: Service, settings: Settings, way: Way, epochs: int) ->
     with transaction(running.engine) as connection:
         mine = iterations.c.job_key == taken.job_key
         rows = connection.scalar(select(func.count()).where(mine)) or 0
-        state, error = connection.execute(
-            select(jobs.c.state, jobs.c.error).where(jobs.c.key == taken.job_key)
+        state, error, plan = connection.execute(
+            select(jobs.c.state, jobs.c.error, jobs.c.plan).where(jobs.c.key == taken.job_key)
         ).one()
     if state != "succeeded":
         raise RuntimeError(f"the training {state}: {error}")
-    return Path(folder_of(settings.artifacts_url, job.id)), rows
+    folder = Path(folder_of(settings.artifacts_url, job.id))
+    return folder, rows, int(plan["iterations_total"])
 
 
 def _spec(way: Way, epochs: int) -> dict[str, Any]:
@@ -142,4 +147,5 @@ def _spec(way: Way, epochs: int) -> dict[str, Any]:
         "batch_size": BATCH,
         "record": way.record,
         "tags": way.tags,
+        **way.spec,
     }

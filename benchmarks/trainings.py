@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
@@ -94,8 +95,7 @@ def bare_epoch(parts: Parts, epoch: int, log: Log | None = None) -> None:
         learner.optimizer.zero_grad(set_to_none=True)
         layers_due = _due(iteration, parts.spec["record"]["layers_every"])
         if layers_due:
-            x.requires_grad_()
-            learner.readings.watch()
+            learner.readings.watch(x)
         output = parts.network(x)
         loss = learner.loss.whole(output, train.labels[index])
         loss.backward()  # type: ignore[no-untyped-call]
@@ -134,7 +134,7 @@ def _due(iteration: int, every: int) -> bool:
 @contextmanager
 def _timed(request: TrainRequest, name: str = RESULT) -> Iterator[None]:
     """Write down the seconds of the block."""
-    with timed() as took:
+    with timed(torch.device(request.device)) as took:
         yield
     folder = Path(request.artifacts_url)
     folder.mkdir(parents=True, exist_ok=True)
@@ -142,12 +142,19 @@ def _timed(request: TrainRequest, name: str = RESULT) -> Iterator[None]:
 
 
 @contextmanager
-def timed() -> Iterator[Seconds]:
+def timed(device: torch.device) -> Iterator[Seconds]:
     """Measure the wall and CPU seconds of the block, of all of the process's threads."""
     took: Seconds = {}
+    _wait_for(device)
     wall, cpu = time.perf_counter(), _cpu_seconds()
     yield took
+    _wait_for(device)
     took |= {"wall": time.perf_counter() - wall, "cpu": _cpu_seconds() - cpu}
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def _cpu_seconds() -> float:

@@ -51,9 +51,7 @@ class Learner:
         """Update the weights once by the batch (x, labels_n)."""
         self.optimizer.zero_grad(set_to_none=True)
         if layers_due:
-            # The error of a layer that has no weight before it is asked for too.
-            x.requires_grad_()
-            self.readings.watch()
+            self.readings.watch(x)
         loss, correct = self._passes(x, labels_n, lap)
         scale = self.precision.scale() if layers_due else 1.0
         self.precision.unscale(self.optimizer)

@@ -27,13 +27,18 @@ class LayerReadings:
     def __init__(self, network: nn.Module, layers: Sequence[PlacedLayer]) -> None:
         self._network = network
         self._layers = tuple(layers)
+        self._begins_bare = not any(map(self._parameters, self._layers[:1]))
         self._handles: list[RemovableHandle] = []
         self._squares: list[Tensor | None] = []
         self._before: list[list[Tensor]] = []
         self._values: Tensor | None = None
 
-    def watch(self) -> None:
-        """Listen to every layer's output from now on, until `after_backward`."""
+    def watch(self, x: Tensor) -> None:
+        """Listen to every layer's output from now on, until `after_backward`; `x` goes in."""
+        if self._begins_bare:
+            # Nothing before the first weights has a gradient unless the input has one. Where
+            # weights come first it is left out: it costs as much as another layer.
+            x.requires_grad_()
         self._squares = [None] * len(self._layers)
         for place, layer in enumerate(self._layers):
             module = self._network.get_submodule(layer.name)
@@ -41,7 +46,8 @@ class LayerReadings:
 
     def _listener(self, place: int) -> Any:  # noqa: ANN401 - torch's hook type is Callable[..., Any]
         def arrived(gradient: Tensor) -> None:
-            square = gradient.detach().double().square().sum()
+            # In float64, without a float64 copy of an activation: that took 20 times as long.
+            square = torch.linalg.vector_norm(gradient.detach(), dtype=torch.float64).square()
             earlier = self._squares[place]
             self._squares[place] = square if earlier is None else earlier + square
 

@@ -67,7 +67,7 @@ class Data:
         """
         if images.dtype is torch.int64:
             return images
-        return (images.float() - self.mean) / self.std
+        return (images.float() - self.mean).div_(self.std)
 
     @property
     def shape(self) -> tuple[int, ...]:
