@@ -28,11 +28,11 @@ from services.database import transaction
 from tests.many_jobs import make_jobs
 
 JOBS, QUICK_JOBS = 100_000, 5_000
-CALLS, ANY_CALLS, QUICK_CALLS = 200, 60, 10
+CALLS, ANY_CALLS, QUICK_CALLS = 200, 60, 2
 """Of each page by indexed fields, and by any other: those take long, and all alike."""
 PAGE, LONGEST_PAGE = 100, 1_000
 NETWORK = "resnet18"
-ROUNDS, CALLS_A_CLIENT = 5, 10
+ROUNDS, QUICK_ROUNDS, CALLS_A_CLIENT = 5, 1, 10
 PEER_RUNS, PEER_CALLS, PEER_WORKERS = 10_000, 30, (1, 4)
 INDEXED_GOAL_SECONDS, ANY_GOAL_SECONDS = 0.025, 0.250
 INDEXED = {
@@ -65,14 +65,14 @@ ANY = {
 }
 
 
-def measure(running: Service, count: int, calls: int, any_calls: int) -> list[Line]:
+def measure(running: Service, count: int, calls: int, any_calls: int, rounds: int) -> list[Line]:
     with transaction(running.engine) as connection:
         make_jobs(connection, count, NETWORK)
     with running.apis(PROCESSES) as apis, Wire(apis[1].url) as wire:
         deep = {name: query | _middle(wire, query, count) for name, query in DEEP.items()}
         seconds = _in_turns(wire, INDEXED | deep, calls) | _in_turns(wire, ANY, any_calls)
         path = _path(INDEXED[TOGETHER])
-        beside = by_processes(apis, TOGETHER, path, rounds=ROUNDS, calls_a_client=CALLS_A_CLIENT)
+        beside = by_processes(apis, TOGETHER, path, rounds=rounds, calls_a_client=CALLS_A_CLIENT)
     return [*(_line(name, each) for name, each in seconds.items()), *beside]
 
 
@@ -83,7 +83,7 @@ def _in_turns(
         name: partial(wire.ask, wire.request("GET", _path(query)))
         for name, query in queries.items()
     }
-    seconds = in_turns(asks, calls, WARM_UP_CALLS)
+    seconds = in_turns(asks, calls, min(WARM_UP_CALLS, calls))
     for name, ask in asks.items():
         if not ask().json()["items"]:
             raise RuntimeError(f"{name}: an empty page measures nothing")
@@ -139,7 +139,8 @@ def main() -> int:
     with service() as running:
         count = QUICK_JOBS if run.quick else JOBS
         calls, any_calls = (QUICK_CALLS, QUICK_CALLS) if run.quick else (CALLS, ANY_CALLS)
-        lines = [Line("jobs", f"{count:,}"), *measure(running, count, calls, any_calls)]
+        rounds = QUICK_ROUNDS if run.quick else ROUNDS
+        lines = [Line("jobs", f"{count:,}"), *measure(running, count, calls, any_calls, rounds)]
         if run.peers:
             lines += measure_peer(running, PEER_RUNS, QUICK_CALLS if run.quick else PEER_CALLS)
     return conclude("Lists of jobs", lines, run)

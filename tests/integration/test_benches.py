@@ -22,6 +22,7 @@ SECONDS = 240
         ("bench_export", "| arrow over COPY TO STDOUT | "),
         ("bench_first_row", "| POST to the first row queryable | "),
         ("bench_flush", "| flush over bare COPY, 200 rows | "),
+        ("bench_list", "| of a project, best first, 8 clients, 2 API processes | "),
         ("bench_overhead", "| every row is in the book | true | true | reached |"),
         ("bench_poll", "| the same, 2 API processes | "),
         ("bench_submit", "| promised and not in the book | 0 | 0 | reached |"),
