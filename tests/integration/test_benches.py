@@ -27,6 +27,7 @@ SECONDS = 240
         ("bench_poll", "| the same, 2 API processes | "),
         ("bench_submit", "| promised and not in the book | 0 | 0 | reached |"),
         ("bench_trackers", "| Gradbook, as by default: wall over bare | "),
+        ("bench_training", "samples/s over the tutorial's | "),
         ("bench_viewers", "1 API process: from flush to receipt | p50 "),
         ("simulate_fleet", " jobs, epochs, readings | 0 | 0 | reached |"),
     ],
