@@ -84,11 +84,12 @@ class Samples(Dataset[tuple[Tensor, int]]):
 class Tutorial:
     """PyTorch's own "Training a classifier": a DataLoader, and the loss read at each batch.
 
-    https://docs.pytorch.org/tutorials/beginner/blitz/cifar10_tutorial.html; it loads samples in two
-    processes, which start anew each epoch.
+    https://docs.pytorch.org/tutorials/beginner/blitz/cifar10_tutorial.html; the two
+    processes in which it loads samples, made anew each epoch, are left out: on two cores the same
+    loop took 1.4 times as long with them in batches of 64, and 2.7 times in batches of 4.
     """
 
-    def __init__(self, parts: Parts, loading_processes: int = 2) -> None:
+    def __init__(self, parts: Parts) -> None:
         data = parts.data
         self._device, self._precision = parts.device, parts.learner.precision
         mean, std = data.mean.cpu(), data.std.cpu()
@@ -97,12 +98,10 @@ class Tutorial:
             Samples(train.images, train.labels, mean, std),
             parts.batches.size,
             shuffle=True,
-            num_workers=loading_processes,
         )
         self._test = DataLoader(
             Samples(test.images, test.labels, mean, std),
             parts.evaluation_batch_size,
-            num_workers=loading_processes,
         )
         self._network, self._optimizer = parts.network, parts.learner.optimizer
         self._criterion = nn.CrossEntropyLoss()
