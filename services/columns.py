@@ -8,6 +8,7 @@ from sqlalchemy import (
     BigInteger,
     Column,
     ColumnElement,
+    Lateral,
     Text,
     and_,
     case,
@@ -16,7 +17,7 @@ from sqlalchemy import (
     literal,
     select,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from models.domain.lifecycle import State
 from models.domain.search import Field, Kind
@@ -25,6 +26,8 @@ from models.tables.metadata import Float64
 from models.tables.outlines import LEFT_OUT, USUAL
 
 BY_CODE_POINT = "C"
+LONGEST_TEXT = 200
+"""How many characters of a text count for the order; a cursor has to hold them."""
 SUMMARY_NUMBERS = (
     "final_loss",
     "best_loss",
@@ -58,6 +61,14 @@ def column_of(field: Field) -> ColumnElement[Any]:
     return column
 
 
+def sortable_json(field: Field) -> ColumnElement[Any]:
+    """Return a field of `spec` or `plan` as lists are ordered by it: null where JSON's null is."""
+    column = column_of(field)
+    looked_up = getattr(column, "table", None)
+    # Made where the value is looked up, it is made as seldom.
+    return looked_up.c.sortable if isinstance(looked_up, Lateral) else _bounded(column)
+
+
 def may_be_null(field: Field) -> bool:
     place = _PLACES.get(".".join(field.path))
     return not isinstance(place, Column) or bool(place.nullable)
@@ -65,6 +76,12 @@ def may_be_null(field: Field) -> bool:
 
 def by_code_point(text: ColumnElement[Any]) -> ColumnElement[Any]:
     return text.collate(BY_CODE_POINT)
+
+
+def text_of(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """What a JSON string says, any other value as JSON."""
+    # The empty path leads to the value itself.
+    return column.op("#>>", return_type=Text())(literal([], ARRAY(Text())))
 
 
 def _of_plan(names: list[str]) -> ColumnElement[Any]:
@@ -104,9 +121,10 @@ def _of_network(document: str, names: tuple[str, ...]) -> ColumnElement[Any]:
         .correlate(outlines)
         .scalar_subquery()
     )
-    value = _extracted(job.c[document], names).label("value")
+    value = _extracted(job.c[document], names)
+    found = select(value.label("value"), _bounded(value).label("sortable"))
     # With a LIMIT it stays a query of its own, and the document is unpacked within it.
-    return select(value).where(job.c.key == first).limit(1).lateral().c.value
+    return found.where(job.c.key == first).limit(1).lateral().c.value
 
 
 _OUTLINES = {"spec": spec_outlines, "plan": plan_outlines}
@@ -115,6 +133,15 @@ _OUTLINES = {"spec": spec_outlines, "plan": plan_outlines}
 def _is_cut(path: tuple[str, ...]) -> bool:
     """Whether the path leads into, to, or past what outlines leave out."""
     return any(path[: len(each)] == each[: len(path)] for each in LEFT_OUT)
+
+
+def _bounded(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    type_ = func.jsonb_typeof(column)
+    return case(
+        (type_.in_(["number", "boolean"]), column),
+        # Of JSON's null this is null, unasked: each mention of a column unpacks its document.
+        else_=func.to_jsonb(func.left(text_of(column), LONGEST_TEXT), type_=JSONB()),
+    )
 
 
 def _extracted(document: ColumnElement[Any], names: Sequence[str]) -> ColumnElement[Any]:

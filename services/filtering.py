@@ -18,7 +18,7 @@ from sqlalchemy import (
     or_,
     true,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeEngine
 
 from models.domain.search import Field, Kind
@@ -35,7 +35,7 @@ from models.domain.search.conditions import (
 )
 from models.tables import jobs
 from models.tables.metadata import Float64, Moment
-from services.columns import by_code_point, column_of
+from services.columns import by_code_point, column_of, text_of
 
 Clause = ColumnElement[bool]
 
@@ -140,9 +140,3 @@ def _text(field: Field, test: Callable[[ColumnElement[Any]], Clause]) -> Clause:
 
 def _is(column: ColumnElement[Any], type_: str) -> Clause:
     return func.jsonb_typeof(column) == literal(type_, Text)
-
-
-def text_of(column: ColumnElement[Any]) -> ColumnElement[Any]:
-    """What a JSON string says, any other value as JSON."""
-    # The empty path leads to the value itself.
-    return column.op("#>>", return_type=Text())(literal([], ARRAY(Text())))

@@ -18,23 +18,19 @@ from sqlalchemy import (
     Row,
     Select,
     and_,
-    case,
     false,
     func,
     or_,
     tuple_,
 )
-from sqlalchemy.dialects.postgresql import JSONB
 
 from models.domain.errors import CursorInvalid
 from models.domain.numbers import NOT_FINITE, number_or_word
 from models.domain.search import Field, Kind, Order
 from models.tables import jobs, summaries
-from services.columns import by_code_point, column_of, may_be_null
-from services.filtering import bound, text_of
+from services.columns import LONGEST_TEXT, by_code_point, column_of, may_be_null, sortable_json
+from services.filtering import bound
 
-LONGEST_TEXT = 200
-"""How many characters of a text count for the order; a cursor has to hold them."""
 _LONG = frozenset({("notes",), ("error", "message"), ("error", "type")})
 
 
@@ -119,17 +115,12 @@ def sortable(field: Field) -> ColumnElement[Any]:
     In `spec` and `plan` that is: strings before numbers before false and true; an object or a
     list as its JSON text.
     """
+    if field.kind is Kind.JSON:
+        return sortable_json(field)
     column = column_of(field)
     if field.kind is Kind.TAG or field.path in _LONG:
         return by_code_point(func.left(column, LONGEST_TEXT))
-    if field.kind is not Kind.JSON:
-        return column
-    type_ = func.jsonb_typeof(column)
-    return case(
-        (type_.in_(["number", "boolean"]), column),
-        # Of JSON's null this is null, unasked: each mention of a column unpacks its document.
-        else_=func.to_jsonb(func.left(text_of(column), LONGEST_TEXT), type_=JSONB()),
-    )
+    return column
 
 
 def read_page(
