@@ -77,7 +77,7 @@ _CROSS = """
     noted AS (
         INSERT INTO events (job_key, id, type, attempt, data)
         SELECT %(job_key)s, crossed.last_event - %(events)s + place, kind, tried, data
-        FROM crossed, told ORDER BY place
+        FROM crossed, told
     )
     SELECT wanted, ago, iteration, last_event, last_line, flushes FROM crossed
 """

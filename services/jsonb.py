@@ -15,11 +15,14 @@ _TEXT_OR_LARGE = re.compile(r'"(?:[^"\\]|\\.)*"|-?[0-9.]+e\+[0-9]+')
 
 def storable(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     """Replace what JSONB refuses: non-finite numbers by api.md's words, NULs by nothing."""
+    if value is None or isinstance(value, int):
+        return value
     if isinstance(value, float):
         return number_or_word(value)
     if isinstance(value, str):
         return storable_text(value)
-    if isinstance(value, Mapping):
+    # Asked first whether it is a dict, which is quickly told: nearly all are.
+    if isinstance(value, (dict, Mapping)):
         return {storable_text(str(name)): storable(each) for name, each in value.items()}
     if isinstance(value, (list, tuple)):
         return [storable(each) for each in value]
@@ -43,4 +46,6 @@ def _in_digits(found: re.Match[str]) -> str:
 
 def storable_text(value: str) -> str:
     """Text without NULs, and without lone surrogates, which UTF-8 can't write."""
+    if value.isascii() and "\x00" not in value:
+        return value
     return value.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
