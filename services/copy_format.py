@@ -25,6 +25,7 @@ TRAILER = b"\xff\xff"
 NOTHING = HEADER + TRAILER
 """No row at all."""
 NULL_LENGTH = -1
+FLOAT64, INT64 = np.dtype("<f8"), np.dtype("<i8")
 
 Values = Mapping[str, NDArray[Any] | int]
 
@@ -75,12 +76,14 @@ class CopyFormat:
         tuples = np.frombuffer(bytearray(self._without_values * count), self._tuple)
         for name, kind in self._kinds.items():
             given = values[name]
-            is_float = kind.kind == "f" and isinstance(given, np.ndarray)
-            tuples[name] = np.ascontiguousarray(given, "<f8").view("<i8") if is_float else given
-        if not any(null.any() for null in nulls.values()):
+            if kind.kind == "f" and isinstance(given, np.ndarray):
+                given = np.asarray(given, FLOAT64).view(INT64)
+            tuples[name] = given
+        missing = {name: null for name, null in nulls.items() if null.any()}
+        if not missing:
             return HEADER + tuples.tobytes() + TRAILER
         kept = np.ones((count, self._tuple.itemsize), dtype=bool)
-        for name, null in nulls.items():
+        for name, null in missing.items():
             tuples[f"{name}_length"][null] = NULL_LENGTH
             offset = self._tuple.fields[name][1]  # type: ignore[index]
             kept[null, offset : offset + self._kinds[name].itemsize] = False

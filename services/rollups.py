@@ -251,5 +251,6 @@ def _written(
             nulls[f"{name}_first"] = one.count == 0
         for part in ("non_finite", "min", "max", "sum"):
             values[f"{name}_{part}"] = getattr(one, part)
-        nulls |= {f"{name}_min": one.without_finite, f"{name}_max": one.without_finite}
+        nothing = one.without_finite
+        nulls |= {f"{name}_min": nothing, f"{name}_max": nothing}
     return parts.buckets, values, nulls
