@@ -8,8 +8,8 @@ from pydantic.json_schema import models_json_schema
 
 from api.bodies import PATCH_TYPES
 from api.problems import MEDIA_TYPE, kind_of
-from models.domain.plan import Plan
-from models.domain.spec import JobSpec
+from models.domain.plan import Plan, ProgramPlan
+from models.domain.spec import JobSpec, ProgramSpec
 from models.schemas.job import SCHEMA_OF, Problem
 from models.schemas.job_patch import JobPatch
 
@@ -18,8 +18,9 @@ REFERENCE = "#/components/schemas/{model}"
 Document = dict[str, Any]
 
 
-def _reference(model: str) -> Document:
-    return {"$ref": REFERENCE.format(model=model)}
+def _reference(*models: str) -> Document:
+    references = [{"$ref": REFERENCE.format(model=model)} for model in models]
+    return references[0] if len(references) == 1 else {"anyOf": references}
 
 
 def _body(schema: Document, *media_types: str) -> Document:
@@ -27,7 +28,7 @@ def _body(schema: Document, *media_types: str) -> Document:
     return {"requestBody": {"required": True, "content": content}}
 
 
-JOB_SPEC = _body(_reference("JobSpec"), "application/json")
+JOB_SPEC = _body(_reference("JobSpec", "ProgramSpec"), "application/json")
 JOB_PATCH = _body(_reference("JobPatch"), *sorted(PATCH_TYPES))
 JOB_BATCH = _body(
     {
@@ -39,7 +40,7 @@ JOB_BATCH = _body(
                 "type": "array",
                 "minItems": 1,
                 "maxItems": 100,
-                "items": _reference("JobSpec"),
+                "items": _reference("JobSpec", "ProgramSpec"),
             }
         },
     },
@@ -80,10 +81,12 @@ def _document(app: FastAPI) -> Document:
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     _, read = models_json_schema(
-        [(JobSpec, "validation"), (JobPatch, "validation")], ref_template=REFERENCE
+        [(JobSpec, "validation"), (ProgramSpec, "validation"), (JobPatch, "validation")],
+        ref_template=REFERENCE,
     )
     _, written = models_json_schema(
-        [(Plan, "serialization"), (Problem, "serialization")], ref_template=REFERENCE
+        [(Plan, "serialization"), (ProgramPlan, "serialization"), (Problem, "serialization")],
+        ref_template=REFERENCE,
     )
     schemas.update(read["$defs"])
     schemas.update(written["$defs"])
@@ -103,7 +106,7 @@ def _with_references(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     """Replace what models/schemas marks as another model's schema by a reference to it."""
     if isinstance(value, dict):
         if SCHEMA_OF in value:
-            return _reference(value[SCHEMA_OF])
+            return _reference(*value[SCHEMA_OF])
         return {name: _with_references(inner) for name, inner in value.items()}
     if isinstance(value, list):
         return [_with_references(inner) for inner in value]

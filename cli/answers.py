@@ -22,8 +22,8 @@ class Progress(TypedDict):
     epoch: int
     batch: int
     iteration: int
-    iterations_total: int
-    fraction: float
+    iterations_total: int | None
+    fraction: float | None
     iterations_per_second: float | None
     eta_seconds: float | None
 
@@ -102,15 +102,17 @@ class PlannedNetwork(TypedDict):
 
 
 class Plan(TypedDict):
+    """A training's. In a program's all is null but, at most, `iterations_total`."""
+
     train_samples: int
     validation_samples: int
     test_samples: int
     batch_size: int
     gradient_descent: str
-    epochs: int
-    batches_per_epoch: int
+    epochs: int | None
+    batches_per_epoch: int | None
     last_batch_size: int
-    iterations_total: int
+    iterations_total: int | None
     test_batches: int
     formula: str
     suggested_batch_size: int | None

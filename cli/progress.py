@@ -152,9 +152,10 @@ def _bar(screen: Console, text_width: int) -> Progress:
 
 def _text_width(plan: Plan) -> int:
     """How wide all that stands beside the bar becomes."""
-    epochs, batches, total = plan["epochs"], plan["batches_per_epoch"], plan["iterations_total"]
-    where = f"epoch {epochs}/{epochs} batch {batches}/{batches}"
-    return len(f"{where}  {total}/{total} loss 0.0001234 9999 it/s 59:59 left")
+    parts = (plan["epochs"], plan["batches_per_epoch"], plan["iterations_total"])
+    epochs, batches, total = (of(100_000 if part is None else part, part) for part in parts)
+    where = f"epoch {epochs} batch {batches}"
+    return len(f"{where}  {total} loss 0.0001234 9999 it/s 59:59 left")
 
 
 def _bar_updates(bar: Progress) -> Show:
@@ -196,7 +197,7 @@ def progress_line(job: Job) -> str:
     progress = job["progress"]
     parts = [
         where(job),
-        f"iteration {progress['iteration']}/{progress['iterations_total']}",
+        f"iteration {of(progress['iteration'], progress['iterations_total'])}",
         f"loss {number(_loss(job))}",
         _speed(job),
         _left(job),
@@ -216,10 +217,15 @@ def where(job: Job) -> str:
     progress, plan = job["progress"], job["plan"]
     if progress["iteration"] == 0:
         return f"running, {progress['phase'] or 'start'}"
-    epoch = f"epoch {progress['epoch']}/{plan['epochs']}"
+    epoch = f"epoch {of(progress['epoch'], plan['epochs'])}"
     # An epoch that has begun has no batch yet.
-    batch = f" batch {progress['batch']}/{plan['batches_per_epoch']}" if progress["batch"] else ""
-    return f"{epoch}{batch}"
+    batch = of(progress["batch"], plan["batches_per_epoch"])
+    return f"{epoch} batch {batch}" if progress["batch"] else epoch
+
+
+def of(count: int, total: int | None) -> str:
+    """`3/10`, or `3` of nobody knows how many."""
+    return str(count) if total is None else f"{count}/{total}"
 
 
 def _loss(job: Job) -> float | str | None:

@@ -134,6 +134,15 @@ class WorkerSettings(_Group):
         PositiveFloat, Field(description="How long a worker's jobs may take to end at a shutdown.")
     ] = 20.0
 
+    stop_seconds: Annotated[
+        PositiveFloat,
+        Field(description="How long a program may take to end after a stop; then it is ended."),
+    ] = 300.0
+    memory_bytes: Annotated[
+        PositiveInt | None,
+        Field(description="The most memory that a trainer's data may take; no limit where unset."),
+    ] = None
+
     @property
     def queue_names(self) -> tuple[str, ...]:
         return tuple(name.strip() for name in self.queues.split(",") if name.strip())

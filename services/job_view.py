@@ -15,7 +15,7 @@ from sqlalchemy import RowMapping
 
 from models.domain.lifecycle import State
 from models.domain.plan import Plan
-from models.domain.spec import JobSpec
+from models.domain.spec import JobSpec, ProgramSpec
 from models.schemas.job import Attempt, Job, WaitingFor
 from models.schemas.numbers import json_number
 
@@ -91,7 +91,8 @@ def _in_order(stored: Document, names: Sequence[str]) -> Document:
     return known if len(known) == len(stored) else known | stored
 
 
-_SPEC, _PLAN = tuple(JobSpec.model_fields), tuple(Plan.model_fields)
+_SPEC = tuple(ProgramSpec.model_fields | JobSpec.model_fields)
+_PLAN = tuple(Plan.model_fields)
 _ATTEMPT = tuple(Attempt.model_fields)
 _BEFORE = (
     "id",
@@ -118,19 +119,26 @@ _SUMMARY = (
 
 
 def progress_of(row: RowMapping) -> Document:
-    total: int = row["plan"]["iterations_total"]
+    total: int | None = row["plan"]["iterations_total"]
     speed: float | None = row["iterations_per_second"]
-    running = row["state"] == State.RUNNING
+    eta = None
+    if row["state"] == State.RUNNING and speed and total is not None:
+        # A program may make more than it said.
+        eta = round(max(0, total - row["iteration"]) / speed, 1)
     return {
         "phase": row["phase"],
         "epoch": row["epoch"],
         "batch": row["batch"],
         "iteration": row["iteration"],
         "iterations_total": total,
-        "fraction": round(row["iteration"] / total, 4) if total else 0.0,
+        "fraction": None if total is None else _share(row["iteration"], total),
         "iterations_per_second": json_number(speed),
-        "eta_seconds": round((total - row["iteration"]) / speed, 1) if running and speed else None,
+        "eta_seconds": eta,
     }
+
+
+def _share(iteration: int, total: int) -> float:
+    return min(1.0, round(iteration / total, 4)) if total else 0.0
 
 
 def latest_of(row: RowMapping) -> Document | None:

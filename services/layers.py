@@ -83,7 +83,8 @@ def _planned(connection: Connection, book: Book) -> tuple[list[_Layer], int]:
             jobs.c.spec["record", "layers_every"],
         ).where(jobs.c.key == book.job_key)
     ).one()
-    return [_Layer(layer["name"], layer["kind"]) for layer in layers or []], every
+    # A program has none, and no spec of how often they are measured.
+    return [_Layer(layer["name"], layer["kind"]) for layer in layers or []], every or 0
 
 
 def shares_of(found: Columns) -> Series:

@@ -11,8 +11,8 @@ from foundation.ids import new_id
 from foundation.settings import LimitsSettings
 from models.domain.entrypoints import entrypoints_in, packages_in
 from models.domain.errors import Breach, Location, SpecInvalid
-from models.domain.plan import Plan, make_plan
-from models.domain.spec import JobSpec, parse_spec, resolve, spec_sha256
+from models.domain.plan import Plan, ProgramPlan, plan_job
+from models.domain.spec import JobSpec, ProgramSpec, parse_job, resolve, spec_sha256
 from models.schemas.job import Job
 from models.tables import jobs
 from services.jobs import find_jobs
@@ -34,10 +34,10 @@ class Draft:
     """
 
     loc: Location
-    spec: JobSpec
+    spec: JobSpec | ProgramSpec
     resolved: dict[str, Any]
     sha256: str
-    plan: Plan
+    plan: Plan | ProgramPlan
 
 
 def draft_job(raw: object, limits: LimitsSettings, loc: Location = ()) -> Draft:
@@ -48,8 +48,8 @@ def draft_job(raw: object, limits: LimitsSettings, loc: Location = ()) -> Draft:
 
     """
     try:
-        spec = parse_spec(raw)
-        return Draft(loc, spec, resolve(spec), spec_sha256(spec), make_plan(spec, limits))
+        spec = parse_job(raw)
+        return Draft(loc, spec, resolve(spec), spec_sha256(spec), plan_job(spec, limits))
     except SpecInvalid as error:
         raise SpecInvalid(
             [Breach((*loc, *each.loc), each.msg) for each in error.breaches]
@@ -210,6 +210,6 @@ def _columns(job_id: UUID, draft: Draft) -> dict[str, Any]:
         "spec_sha256": draft.sha256,
         "plan": draft.plan.model_dump(mode="json"),
         # The code that it names is not in the spec, and may be another the next time.
-        "reproducible": spec.deterministic and not packages,
+        "reproducible": isinstance(spec, JobSpec) and spec.deterministic and not packages,
         "packages": packages,
     }

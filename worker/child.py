@@ -4,9 +4,11 @@ It is the leader of its own process group, so that whatever it starts can be end
 sees its slot's device and no other; it knows no database and no broker.
 """
 
+import contextlib
 import importlib
 import os
 import pkgutil
+import resource
 import signal
 import sys
 import threading
@@ -14,6 +16,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import TextIO
 
 from models.domain.lifecycle import Outcome, StopReason, Wish
@@ -22,6 +25,8 @@ from worker.training.sink import Ended, Sink, StopSignal, TrainRequest
 from worker.wire import Kind, decode_wish
 
 MOST_TRACEBACK_CHARACTERS = 16_000
+OOM_SCORE = "500"
+"""How much sooner than others the kernel, short of memory, takes a trainer: 0 to 1000."""
 SILENCE_EXIT_CODE = 70
 """The trainer's exit code where it left because nobody listens any more."""
 
@@ -60,6 +65,7 @@ class Orders:
         threads: CPU threads to compute with.
         environment: variables to set, or where the value is None to unset.
         silence_seconds: it ends by itself where the supervisor says nothing for so long.
+        memory_bytes: the most that it may take for its data; None: as much as there is.
 
     """
 
@@ -68,6 +74,7 @@ class Orders:
     threads: int
     environment: dict[str, str | None]
     silence_seconds: float
+    memory_bytes: int | None = None
 
 
 class WishBox:
@@ -97,10 +104,15 @@ def run_trainer(orders: Orders, links: Links) -> None:
     threading.Thread(
         target=_obey, args=(links.control, wishes, orders.silence_seconds), daemon=True
     ).start()
-    code = 0
+    code, mine = 0, os.getpid()
     try:
         _train(orders, sink, wishes)
     except BaseException as error:  # noqa: BLE001 - a process's edge: whatever it was is reported
+        if os.getpid() != mine:
+            # A fork of a program's own that came back here: its word is not the trainer's.
+            os._exit(1)
+        # What is wrong must still be told where it is want of memory.
+        _limit_data(resource.getrlimit(resource.RLIMIT_DATA)[1])
         code = _report_failure(sink, error)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -113,6 +125,7 @@ def _settle(orders: Orders, links: Links) -> None:
     # Both reach a whole group or container at once: only the supervisor ends a trainer.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _bound_memory(orders.memory_bytes)
     os.dup2(links.stdout.fileno(), 1)
     os.dup2(links.stderr.fileno(), 2)
     links.stdout.close()
@@ -123,6 +136,20 @@ def _settle(orders: Orders, links: Links) -> None:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
+
+
+def _bound_memory(most_bytes: int | None) -> None:
+    """Let a trainer that leaks be the one that ends, and not its worker or the database."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text(OOM_SCORE)
+    if most_bytes is not None:
+        _limit_data(most_bytes)
+
+
+def _limit_data(most_bytes: int) -> None:
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    resource.setrlimit(resource.RLIMIT_DATA, (most_bytes, hard))
 
 
 def _line_writer(number: int) -> TextIO:

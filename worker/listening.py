@@ -41,6 +41,7 @@ class Why(Enum):
 
     CANCEL = "cancel"
     STALLED = "stalled"
+    STOP = "stop"
     SHUTDOWN = "shutdown"
     FENCE = "fence"
     SILENT = "silent"

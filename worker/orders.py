@@ -66,4 +66,11 @@ def make_orders(
     )
     secrets = {name: None for name in os.environ if name.startswith("GRADBOOK_")}
     environment = {VISIBLE: seen.visible, "OMP_NUM_THREADS": str(threads)}
-    return Orders(train, request, threads, secrets | environment, settings.worker.lease_seconds)
+    return Orders(
+        train,
+        request,
+        threads,
+        secrets | environment,
+        settings.worker.lease_seconds,
+        settings.worker.memory_bytes,
+    )

@@ -1,5 +1,6 @@
 """The sink of a training: what it delivers goes down the pipe to the supervisor."""
 
+import os
 import threading
 import time
 from collections.abc import Mapping
@@ -30,6 +31,7 @@ class PipeSink:
         self._backlog = MetricBacklog()
         self._reached = 0
         self._waited_seconds = 0.0
+        self._process = os.getpid()
 
     def send(self, kind: Kind, body: dict[str, Any]) -> None:
         """Send a frame.
@@ -94,6 +96,9 @@ class PipeSink:
         return self._waited_seconds
 
     def _put(self, frame: bytes) -> None:
+        if os.getpid() != self._process:
+            # Two processes that write into one pipe tear each other's frames.
+            raise RuntimeError("a process that was forked off a trainer can't report for it")
         began = time.perf_counter()
         self._pipe.send_bytes(frame)
         self._waited_seconds += time.perf_counter() - began

@@ -31,6 +31,7 @@ from worker.verdict import Evidence, judge, refused
 log = get_logger("worker")
 
 TRAIN = "worker.training.trainer:train"
+PROGRAM = "worker.program.runner:run_program"
 FROM_THE_START = Resumed(0, 0, like=True)
 MOST_ROWS = 50_000
 """In one flush, which holds its job: what an outage has heaped up is written in several."""
@@ -117,11 +118,15 @@ class Supervisor:
             listener.wait_until_gone()
             self._refuse(error, trainer.exit_code())
 
+    @property
+    def _is_program(self) -> bool:
+        return "program" in self._claim.spec
+
     def _orders(self) -> Orders:
         claim = self._claim
         return make_orders(
             self._settings,
-            self._train,
+            PROGRAM if self._is_program else self._train,
             claim,
             device=claim.device,
             threads=int(claim.spec["threads"]),
@@ -166,6 +171,9 @@ class Supervisor:
         trainer.tell(answer.wanted)
         if answer.wanted is Wish.CANCEL:
             listener.end_in(ANSWER_SECONDS - answer.wanted_seconds, Why.CANCEL)
+        elif answer.wanted is Wish.STOP and self._is_program:
+            # It is asked, and can't be made to.
+            listener.end_in(self._settings.worker.stop_seconds, Why.STOP)
 
     def _end(self, trainer: Trainer, listener: Listener) -> None:
         *pages, last_page = cut(self._next_page(listener), MOST_ROWS)

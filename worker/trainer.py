@@ -10,6 +10,7 @@ from multiprocessing.connection import Connection
 
 from models.domain.lifecycle import Wish
 from worker.child import Links, Orders, run_trainer
+from worker.descendants import end_descendants
 from worker.forkserver import context, lock, without_main
 from worker.wire import PING, encode_wish
 
@@ -76,7 +77,10 @@ class Trainer:
         self._say(encode_wish(wish))
 
     def kill(self) -> None:
-        """End the process and its whole group, at once. May be called again."""
+        """End the process, its whole group and what has left that, at once. May be called again."""
+        if self.exit_code() is None:
+            # First, for who has lost its parent can't be found by it any more.
+            end_descendants(self.pid)
         # Before it has called setsid() it has no group of its own: then only itself.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)

@@ -83,6 +83,9 @@ def _without_a_word(evidence: Evidence) -> Ending:
     if evidence.ended_for is Why.STALLED:
         error = _error("Stalled", "the trainer reported no progress for too long and was ended")
         return _ending(evidence, Outcome.STALLED, None, error=error)
+    if evidence.ended_for is Why.STOP:
+        error = _error("StopIgnored", "the program went on after a stop for too long and was ended")
+        return _ending(evidence, Outcome.ERROR, StopReason.ERROR, error=error)
     if evidence.ended_for is Why.BROKEN:
         error = _error("FrameBroken", "what the trainer sent could not be understood")
         return _ending(evidence, Outcome.ERROR, StopReason.ERROR, error=error)

@@ -10,7 +10,7 @@ from api.dependencies import SettingsDependency, SnapshotDependency
 from api.documents import JOB_SPEC, problems
 from foundation.settings import Settings
 from models.domain.errors import SpecInvalid
-from models.schemas.plan import PlanAnswer
+from models.schemas.plan import PlanAnswer, ProgramPlanAnswer
 from services.submission import Draft, draft_job, show_plan
 
 SHORT_BYTES = 500
@@ -36,7 +36,7 @@ DraftDependency = Annotated[Draft, Depends(draft)]
 @router.post(
     "/plan",
     operation_id="plan_job",
-    response_model=PlanAnswer,
+    response_model=PlanAnswer | ProgramPlanAnswer,
     responses=problems(SpecInvalid),
     openapi_extra=JOB_SPEC,
 )

@@ -10,7 +10,7 @@ from cli.answers import Job, Plan
 from cli.connection import connect
 from cli.errors import SpecUnreadable
 from cli.job_ids import find_id, short_ids
-from cli.progress import require_success, watch_job
+from cli.progress import of, require_success, watch_job
 from cli.screen import (
     age,
     between,
@@ -182,7 +182,7 @@ def _row(job: Job) -> tuple[str, ...]:
     return (
         job["name"],
         job["state"],
-        f"{progress['iteration']}/{progress['iterations_total']}",
+        of(progress["iteration"], progress["iterations_total"]),
         number(loss),
         number(summary["test_accuracy"]),
         duration(between(job["started_at"], job["finished_at"])),
@@ -191,6 +191,11 @@ def _row(job: Job) -> tuple[str, ...]:
 
 
 def _show_plan(answer: Plan) -> None:
+    if answer["batches_per_epoch"] is None:
+        total = answer["iterations_total"]
+        said = "as many as it makes" if total is None else f"{total:,}, as its spec says"
+        show_facts([("iterations", said), ("same as", " ".join(answer["same_as"]))])
+        return
     show_facts(_plan_facts(answer))
     typer.echo("")
     show_table(
@@ -211,7 +216,7 @@ def _plan_facts(answer: Plan) -> Iterator[tuple[str, str]]:
     yield "test", f"{answer['test_samples']:,} in {counted(answer['test_batches'], 'batch')}"
     yield "batch size", f"{answer['batch_size']:,} ({answer['gradient_descent']})"
     yield "last batch", counted(answer["last_batch_size"], "sample")
-    yield "an epoch", counted(answer["batches_per_epoch"], "batch")
+    yield "an epoch", counted(answer["batches_per_epoch"] or 0, "batch")
     yield "iterations", answer["formula"]
     parameters = answer["network"]["parameters"]
     yield "parameters", "not known before it runs" if parameters is None else f"{parameters:,}"

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from models.domain.spec.entrypoint import package_of
 
-PLACES: Final = ("dataset", "network", "loss", "optimizer")
+PLACES: Final = ("dataset", "network", "loss", "optimizer", "program")
 """Parts of a spec that may be a team's own."""
 
 

@@ -57,6 +57,7 @@ class StopReason(StrEnum):
     MAX_ITERATIONS = "max_iterations"
     MAX_SECONDS = "max_seconds"
     STOPPED = "stopped"
+    RETURNED = "returned"
     CANCELLED = "cancelled"
     DIVERGED = "diverged"
     ERROR = "error"
@@ -70,6 +71,7 @@ STATE_OF_REASON: dict[StopReason, State] = {
     StopReason.MAX_ITERATIONS: State.SUCCEEDED,
     StopReason.MAX_SECONDS: State.SUCCEEDED,
     StopReason.STOPPED: State.SUCCEEDED,
+    StopReason.RETURNED: State.SUCCEEDED,
     StopReason.CANCELLED: State.CANCELLED,
     StopReason.DIVERGED: State.FAILED,
     StopReason.ERROR: State.FAILED,

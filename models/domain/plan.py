@@ -9,7 +9,7 @@ from models.domain.arithmetic import Batches, batches_of, formula_of, suggested_
 from models.domain.datasets import DatasetFacts, describe_dataset
 from models.domain.network import PlacedNetwork, place_network
 from models.domain.rules import require_rules
-from models.domain.spec import JobSpec
+from models.domain.spec import JobSpec, ProgramSpec
 from models.domain.spec.network import OwnNetwork
 from models.domain.warnings import PlanWarning, warnings_of
 
@@ -56,6 +56,43 @@ class Plan(_Planned):
     suggested_batch_size: int | None
     network: PlannedNetwork
     warnings: tuple[PlanWarning, ...] = ()
+
+
+class ProgramPlan(_Planned):
+    """A program's plan: as any other's, and but for its own word on iterations nothing is known."""
+
+    train_samples: None = None
+    validation_samples: None = None
+    test_samples: None = None
+    batch_size: None = None
+    drop_last: None = None
+    gradient_descent: None = None
+    epochs: None = None
+    batches_per_epoch: None = None
+    last_batch_size: None = None
+    iterations_total: int | None
+    weight_updates: int | None
+    validation_batches: None = None
+    test_batches: None = None
+    formula: None = None
+    suggested_batch_size: None = None
+    network: PlannedNetwork
+    warnings: tuple[PlanWarning, ...] = ()
+
+
+def plan_job(spec: JobSpec | ProgramSpec, limits: LimitsSettings) -> Plan | ProgramPlan:
+    """The plan of a training or of a program.
+
+    Raises:
+        SpecInvalid: as `make_plan`.
+
+    """
+    if isinstance(spec, JobSpec):
+        return make_plan(spec, limits)
+    iterations = spec.program.iterations
+    return ProgramPlan(
+        iterations_total=iterations, weight_updates=iterations, network=_planned(None)
+    )
 
 
 def make_plan(spec: JobSpec, limits: LimitsSettings | None = None) -> Plan:

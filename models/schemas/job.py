@@ -12,14 +12,14 @@ from models.schemas.numbers import Number
 SCHEMA_OF = "x-schema-of"
 
 
-def _reference(name: str) -> WithJsonSchema:
-    """Pydantic follows a `$ref` while it writes a schema; api/openapi.py puts this one in."""
-    return WithJsonSchema({"type": "object", SCHEMA_OF: name})
+def _reference(*names: str) -> WithJsonSchema:
+    """Pydantic follows a `$ref` while it writes a schema; api/documents.py puts these in."""
+    return WithJsonSchema({"type": "object", SCHEMA_OF: list(names)})
 
 
 # Both are stored as they were answered when the job was made; they are not validated again.
-ResolvedSpec = Annotated[dict[str, Any], _reference("JobSpec")]
-StoredPlan = Annotated[dict[str, Any], _reference("Plan")]
+ResolvedSpec = Annotated[dict[str, Any], _reference("JobSpec", "ProgramSpec")]
+StoredPlan = Annotated[dict[str, Any], _reference("Plan", "ProgramPlan")]
 
 
 class _Answer(BaseModel):
@@ -38,8 +38,8 @@ class JobProgress(_Answer):
     epoch: int
     batch: int
     iteration: int
-    iterations_total: int
-    fraction: float
+    iterations_total: int | None
+    fraction: float | None
     iterations_per_second: Number | None
     eta_seconds: float | None
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.domain.errors import Breach, SpecInvalid
-from models.domain.spec.job import TagKey, TagValue
+from models.domain.spec.heading import TagKey, TagValue
 from models.domain.spec.scan import scan
 
 EMPTY: dict[str, Any] = {"name": "", "notes": "", "tags": {}, "priority": 0}

@@ -94,23 +94,35 @@ def load_newest(
         The kind of machine that it was written on; None where none is good.
 
     Raises:
+        StoreFailed: as `find_newest`.
+        EntryPointUnfit: code of a team's own does not fit it.
+
+    """
+    kept = find_newest(checkpoints, unusable)
+    if kept is None:
+        return None
+    _put_back_own(kept, resumable, device)
+    kind: dict[str, Any] = kept["kind"]
+    return kind
+
+
+def find_newest(checkpoints: Sequence[Kept], unusable: Unusable) -> dict[str, Any] | None:
+    """Read the first of the checkpoints that is good.
+
+    Raises:
         StoreFailed: the store does not answer. That a file is gone or spoilt is no reason to
             give up, but a store that is away for a moment is none to train everything again.
 
     """
     for checkpoint in checkpoints:
         try:
-            kept = read_checkpoint(checkpoint)
+            return read_checkpoint(checkpoint)
         except CheckpointCorrupt as corrupt:
             unusable(checkpoint, str(corrupt))
         except StoreFailed as failure:
             if not failure.missing:
                 raise
             unusable(checkpoint, str(failure))
-        else:
-            _put_back_own(kept, resumable, device)
-            kind: dict[str, Any] = kept["kind"]
-            return kind
     return None
 
 

@@ -14,6 +14,15 @@ from worker.training.state import LoopState, Spent
 from worker.training.stopping import Measurements
 from worker.training.stopwatch import spending
 
+_MEASURED = (
+    "train_loss",
+    "train_accuracy",
+    "val_loss",
+    "val_accuracy",
+    "test_loss",
+    "test_accuracy",
+)
+
 
 class EpochEnd:
     """Measures one epoch, whole or cut short; `reason` is why training ends with it, or None.
@@ -84,41 +93,49 @@ class EpochEnd:
 
     def row(self, epoch_start: list[Tensor]) -> dict[str, Any]:
         """Return the epoch as `GET /v1/jobs/{id}/epochs` shows it."""
-        state, sums = self._state, self._state.sums
         weights = self._parts.parameters()
-        return {
-            "epoch": state.epoch,
-            "batches": sums.batches,
-            "samples": sums.samples,
-            "first_iteration": state.iteration - sums.batches + 1,
-            "last_iteration": state.iteration,
-            "train_loss": sums.train_loss,
-            "train_accuracy": sums.train_accuracy,
-            "val_loss": self.measured.get("val_loss"),
-            "val_accuracy": self.measured.get("val_accuracy"),
-            "test_loss": self.measured.get("test_loss"),
-            "test_accuracy": self.measured.get("test_accuracy"),
+        return book_of(self._state, self.measured) | {
             "test_batches": self.test.batches if self.test else None,
-            "skipped_updates": sums.skipped,
             "weight_norm": norm(weights),
             "weight_change": distance(weights, epoch_start),
-            "seconds": sums.seconds,
-            "samples_per_second": sums.samples / sums.seconds if sums.seconds else None,
-            **{f"{part}_seconds": sums.spent_on(part) for part in Spent},
         }
+
+
+def book_of(state: LoopState, measured: Measurements) -> dict[str, Any]:
+    """Return an epoch as it is booked: what was summed up, what was measured, and no more."""
+    sums = state.sums
+    return {
+        "epoch": state.epoch,
+        "batches": sums.batches,
+        "samples": sums.samples,
+        "first_iteration": state.iteration - sums.batches + 1,
+        "last_iteration": state.iteration,
+        **{name: measured.get(name) for name in _MEASURED},
+        "test_batches": None,
+        "skipped_updates": sums.skipped,
+        "weight_norm": None,
+        "weight_change": None,
+        "seconds": sums.seconds,
+        "samples_per_second": sums.samples / sums.seconds if sums.seconds else None,
+        **{f"{part}_seconds": sums.spent_on(part) for part in Spent},
+    }
 
 
 def summary(parts: Parts, state: LoopState, *, final: bool) -> dict[str, Any]:
     """Return the job's `summary`: the last measured, and the best."""
+    return summary_of(parts.rules.monitor.metric, state, final=final)
+
+
+def summary_of(metric: str, state: LoopState, *, final: bool) -> dict[str, Any]:
+    """Return a summary whose best is by this metric."""
     best = state.best
-    names = ("train_loss", "train_accuracy", "val_loss", "val_accuracy", "test_loss")
     return {
         "final_loss": state.last_loss if final else None,
         "best_loss": state.best_loss,
-        **{name: state.measured.get(name) for name in (*names, "test_accuracy")},
+        **{name: state.measured.get(name) for name in _MEASURED},
         "best": best
         and {
-            "metric": parts.rules.monitor.metric,
+            "metric": metric,
             "value": best.value,
             "epoch": best.epoch,
             "iteration": best.iteration,

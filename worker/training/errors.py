@@ -11,6 +11,7 @@
     ├── EntryPointRefused   code that is not of a package on the worker's list
     ├── EntryPointMissing   code that is not there under its name
     ├── EntryPointUnfit     code of a team's own gave what can't be trained with
+    ├── ProgramMisused      a program told what can't be booked, or when it must not
     ├── StoreFailed         a checkpoint or an artifact could not be written or read
     ├── CheckpointCorrupt   a checkpoint is not the file that was booked
     └── CheckpointMissing   its store answers, and the file is gone; told by a salvage alone
@@ -97,6 +98,10 @@ class EntryPointUnfit(TrainingError):
     def __init__(self, name: str, detail: str) -> None:
         self.name, self.detail = name, detail
         super().__init__(f"{name}: {detail}")
+
+
+class ProgramMisused(TrainingError):
+    """Its text says what was told, and what is expected."""
 
 
 class StoreFailed(TrainingError):

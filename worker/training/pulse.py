@@ -31,6 +31,10 @@ class Pulse:
         self._due = 0.0
         self.beat()
 
+    def stand(self, epoch: int, batch: int) -> None:
+        """Say where the training is, for the next report."""
+        self._epoch, self._batch = epoch, batch
+
     def beat(self) -> None:
         """Show life.
 

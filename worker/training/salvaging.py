@@ -24,14 +24,17 @@ def salvage(request: TrainRequest, sink: Sink, _signal: StopSignal) -> Ended:
 
     Raises:
         CheckpointCorrupt: it is not the file that was booked; the one before it may be.
-        CheckpointMissing: it is not there; the one before it may be.
+        CheckpointMissing: it, or weights in it, is not there; the one before it may be.
         StoreFailed: the store does not answer, or takes nothing: nobody can tell.
 
     """
     kept = _read(request.checkpoints[0])
+    if kept["network"] is None:
+        raise CheckpointMissing(request.checkpoints[0].uri, "its program kept no network in it")
     store = Store(request.artifacts_url, request.attempt)
     sha256 = leave(store, sink, WEIGHTS, "weights", safetensors(kept["network"]))
-    leave(store, sink, SOURCE, "network", kept["source"].encode())
+    if kept["source"] is not None:
+        leave(store, sink, SOURCE, "network", kept["source"].encode())
     if kept["best"] is not None:
         leave(store, sink, BEST_WEIGHTS, "weights", safetensors(kept["best"]))
     return Ended(StopReason.STOPPED, int(kept["state"]["iteration"]), None, sha256)

@@ -1,15 +1,13 @@
 """Training one job, from its request to its weights; tensors in, reports out."""
 
 from models.domain.lifecycle import Phase, StopReason
+from worker.training import memory
 from worker.training.artifacts import Artifacts
 from worker.training.epochs import summary
-from worker.training.errors import OutOfMemory
 from worker.training.loop import Loop
 from worker.training.parts import prepare
 from worker.training.pulse import Pulse
 from worker.training.sink import Ended, Sink, StopSignal, TrainRequest
-
-_NO_ROOM = ("can't allocate memory", "not enough memory", "out of memory")
 
 
 def train(request: TrainRequest, sink: Sink, signal: StopSignal) -> Ended:
@@ -28,15 +26,8 @@ def train(request: TrainRequest, sink: Sink, signal: StopSignal) -> Ended:
             and may be booked was delivered before.
 
     """
-    try:
+    with memory.named(request.device):
         return _train(request, sink, signal)
-    except MemoryError as failure:
-        raise OutOfMemory(request.device, "the host has no memory left") from failure
-    except RuntimeError as failure:
-        # torch's CPU allocator has no error of its own; the CUDA one's is a RuntimeError too.
-        if any(words in str(failure).lower() for words in _NO_ROOM):
-            raise OutOfMemory(request.device, str(failure).splitlines()[0]) from failure
-        raise
 
 
 def run(loop: Loop) -> StopReason:

@@ -1,12 +1,12 @@
 """Which names a spec or a plan may have at a path, so that a misspelt one is told apart."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from models.domain.plan import Plan
-from models.domain.spec import JobSpec
+from models.domain.spec import JobSpec, ProgramSpec
 
 Schema = Mapping[str, Any]
 
@@ -30,8 +30,8 @@ class SpecPart:
 
 @cache
 def spec_part() -> SpecPart:
-    schema = JobSpec.model_json_schema()
-    return _part([schema], schema.get("$defs", {}))
+    schemas = [JobSpec.model_json_schema(), ProgramSpec.model_json_schema()]
+    return _part(schemas, {**schemas[1].get("$defs", {}), **schemas[0].get("$defs", {})})
 
 
 @cache
@@ -40,11 +40,11 @@ def plan_part() -> SpecPart:
     return _part([schema], schema.get("$defs", {}))
 
 
-def _part(schemas: list[Schema], definitions: Schema) -> SpecPart:
+def _part(schemas: Sequence[Schema], definitions: Schema) -> SpecPart:
     return SpecPart(tuple(_choices(schemas, definitions)), definitions)
 
 
-def _choices(schemas: list[Schema], definitions: Schema) -> Iterator[Schema]:
+def _choices(schemas: Sequence[Schema], definitions: Schema) -> Iterator[Schema]:
     """Follow references and unions; a schema that refers to itself is followed no further."""
     waiting, seen = list(schemas), set[str]()
     while waiting:

@@ -28,16 +28,16 @@ _WORDS: Final = (
 )
 
 
-def breaches_of(error: ValidationError) -> list[Breach]:
-    """At most MOST_BREACHES of its errors, in the order in which they were found."""
+def breaches_of(error: ValidationError, kind: type[Part] = JobSpec) -> list[Breach]:
+    """At most MOST_BREACHES of a `kind`'s errors, in the order in which they were found."""
     details = error.errors(include_url=False)
     # A default that is worked out from a field which is itself wrong is no second mistake.
     real = [each for each in details if each["type"] != "default_factory_not_called"]
-    return [_breach(each) for each in real[:MOST_BREACHES]]
+    return [_breach(each, kind) for each in real[:MOST_BREACHES]]
 
 
-def _breach(error: ErrorDetails) -> Breach:
-    loc, part = _placed(error["loc"])
+def _breach(error: ErrorDetails, kind: type[Part]) -> Breach:
+    loc, part = _placed(error["loc"], kind)
     match error["type"]:
         case "extra_forbidden":
             breach = Breach(loc, unknown_field(str(error["loc"][-1]), part))
@@ -83,10 +83,9 @@ def _unknown_kind(loc: Location, error: ErrorDetails) -> Breach:
     return Breach(loc, f'an object with one key, its kind, is expected: {{"{kinds[0]}": {{…}}}}')
 
 
-def _placed(loc: Iterable[str | int]) -> tuple[Location, type[Part]]:
-    """The place without pydantic's union tags, and the part that it lies in."""
+def _placed(loc: Iterable[str | int], part: type[Part]) -> tuple[Location, type[Part]]:
+    """The place without pydantic's union tags, and the part that it lies in, from the whole."""
     place: list[str | int] = []
-    part: type[Part] = JobSpec
     choices: dict[str, type[Part]] = {}
     for segment in loc:
         if isinstance(segment, int):

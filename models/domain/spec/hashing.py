@@ -4,7 +4,7 @@ import hashlib
 import json
 from typing import Any, Final
 
-from models.domain.spec.job import JobSpec
+from models.domain.spec.heading import Heading
 
 UNCOUNTED: Final = frozenset(
     {
@@ -23,12 +23,12 @@ UNCOUNTED: Final = frozenset(
 """Fields that can't change the numbers."""
 
 
-def resolve(spec: JobSpec) -> dict[str, Any]:
+def resolve(spec: Heading) -> dict[str, Any]:
     """The spec as plain JSON values, every default filled in; parsed again it is the same."""
     return spec.model_dump(mode="json")
 
 
-def spec_sha256(spec: JobSpec) -> str:
+def spec_sha256(spec: Heading) -> str:
     """SHA-256 of the resolved spec's canonical JSON, without the fields in UNCOUNTED.
 
     Canonical: keys sorted, no spaces, UTF-8, numbers in Python's shortest round-trip form.

@@ -21,5 +21,3 @@ def _later(raw: Mapping[str, Any]) -> Iterator[Breach]:
         yield Breach(("devices",), f"more than one device for a job {LATER}: leave it at 1")
     if raw.get("compile") is True:
         yield Breach(("compile",), f"torch.compile {LATER}: leave it at false")
-    if "program" in raw:
-        yield Breach(("program",), f"a program of your own {LATER}: leave program out")

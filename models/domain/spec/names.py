@@ -10,6 +10,7 @@ from pydantic import Tag
 
 from models.domain.spec.job import JobSpec
 from models.domain.spec.part import Part
+from models.domain.spec.program import ProgramSpec
 
 FOREIGN: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
@@ -128,6 +129,8 @@ def unknown_field(word: str, part: type[Part]) -> str:
     shown = word if len(word) <= SHOWN else word[:SHOWN] + "…"
     if word in INFERRED:
         return f"unknown field {shown}: leave it out, it follows from the input"
+    if part is ProgramSpec and word in JobSpec.model_fields:
+        return f"unknown field {shown}: it is a training's, and a program brings its own"
     siblings = _siblings_with(word, part)
     if siblings:
         return f"unknown field {shown}: it belongs to {' and '.join(siblings)}"

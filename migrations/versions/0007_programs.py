@@ -1,0 +1,16 @@
+"""Programs of a team's own: how they end."""
+
+from alembic import op
+
+from migrations.statements import statements_of
+
+revision = "0007"
+down_revision = "0006"
+
+
+def upgrade() -> None:
+    op.execute(statements_of("0007_programs.sql"))
+
+
+def downgrade() -> None:
+    op.execute(statements_of("0007_programs_down.sql"))

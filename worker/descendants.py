@@ -1,0 +1,60 @@
+"""Processes that a program starts: they may leave its group, and they end with it."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+
+import psutil
+
+_PR_SET_CHILD_SUBREAPER = 36
+_ROUNDS = 10
+
+
+def adopt_orphans() -> None:
+    """Let a process whose parent has left become a child of this one, and not of the machine's."""
+    if sys.platform == "linux":
+        # Where it can't be done a process that hides twice is out of reach.
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def hear_signals_as_others_do() -> None:
+    """Let what the program forks or starts be ended by SIGTERM and SIGINT.
+
+    The trainer itself is ended by its supervisor alone. An ignored signal would stay ignored in a
+    program that is executed; a handler of Python's does not.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _deaf)
+    os.register_at_fork(after_in_child=_hear)
+
+
+def end_descendants(pid: int) -> None:
+    """End whatever a process has started, in whatever group or session it is by now."""
+    for _ in range(_ROUNDS):
+        with contextlib.suppress(psutil.Error):
+            below = psutil.Process(pid).children(recursive=True)
+            alive = [each for each in below if _is_alive(each)]
+            if not alive:
+                return
+            for each in alive:
+                with contextlib.suppress(psutil.Error):
+                    each.kill()
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
+
+
+def _deaf(_number: int, _frame: object) -> None:
+    """Hear, and do nothing."""
+
+
+def _hear() -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)

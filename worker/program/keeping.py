@@ -1,0 +1,91 @@
+"""What a program keeps in a checkpoint: its own objects, and where it stood."""
+
+import io
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from worker.training.checkpoint import FORMAT
+from worker.training.errors import EntryPointUnfit, ProgramMisused
+from worker.training.randomness import random_states
+from worker.training.state import LoopState
+
+NETWORK = "network"
+"""The name of the object whose weights are the job's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a program stands beside its own objects."""
+
+    state: LoopState
+    device: torch.device
+    kind: dict[str, Any]
+
+
+def pack(objects: Mapping[str, Any], standing: Standing) -> bytes:
+    """Write a checkpoint's content.
+
+    Of an object with a `state_dict` that is kept, of anything else the value itself. A salvage
+    finds the weights of `network` where it finds those of any job.
+    """
+    kept = {name: _kept(each) for name, each in objects.items()}
+    content = {
+        "format": FORMAT,
+        "network": kept.pop(NETWORK) if isinstance(objects.get(NETWORK), nn.Module) else None,
+        "objects": kept,
+        "random": random_states(standing.device),
+        "state": standing.state.to_plain(),
+        "best": None,
+        "source": None,
+        "kind": standing.kind,
+    }
+    written = io.BytesIO()
+    torch.save(content, written)
+    return written.getvalue()
+
+
+def prove(name: str, content: bytes) -> None:
+    """Read a checkpoint back as it will be read.
+
+    Raises:
+        EntryPointUnfit: it holds more than tensors and plain values.
+
+    """
+    try:
+        torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as failure:
+        detail = f"what it keeps holds more than tensors and plain values: {failure}"
+        raise EntryPointUnfit(name, detail) from failure
+
+
+def unpack(kept: Mapping[str, Any], objects: Mapping[str, Any]) -> dict[str, Any]:
+    """Put each object's state back into it; return the values that are no state of one.
+
+    Raises:
+        ProgramMisused: the checkpoint holds nothing of an object's name.
+        Exception: whatever an object raises that its state does not fit.
+
+    """
+    values = dict(kept["objects"])
+    if kept["network"] is not None:
+        values[NETWORK] = kept["network"]
+    for name, each in objects.items():
+        if name not in values:
+            raise ProgramMisused(f"resume: its checkpoint holds no {name}")
+        each.load_state_dict(values.pop(name))
+    return values
+
+
+def weights_of(network: nn.Module) -> dict[str, Tensor]:
+    """The tensors of a network's state; what else is in it belongs to no weights' file."""
+    return {name: each for name, each in network.state_dict().items() if isinstance(each, Tensor)}
+
+
+def _kept(each: Any) -> Any:  # noqa: ANN401 - a program's own
+    state_dict = getattr(each, "state_dict", None)
+    return state_dict() if callable(state_dict) else each

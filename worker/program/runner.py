@@ -1,0 +1,80 @@
+"""Calling a program of a team's own, in a trainer's process, and seeing how it comes out."""
+
+import multiprocessing
+import os
+
+import torch
+
+from models.domain.lifecycle import Phase
+from models.domain.spec import ProgramSpec, parse_job, resolve
+from worker.descendants import (
+    adopt_orphans,
+    end_descendants,
+    hear_signals_as_others_do,
+)
+from worker.program.run import Run
+from worker.training import memory
+from worker.training.entrypoints import describe, find
+from worker.training.environment import describe_environment, kind_of
+from worker.training.errors import DeviceMissing, ProgramMisused
+from worker.training.pulse import Pulse
+from worker.training.randomness import seed_everything
+from worker.training.sink import Ended, Sink, StopSignal, TrainRequest
+
+
+def run_program(request: TrainRequest, sink: Sink, signal: StopSignal) -> Ended:
+    """Call the spec's program, and close its book when it has returned.
+
+    Whatever it has started is ended with it.
+
+    Raises:
+        TrainingError: one of its kinds.
+        BaseException: whatever the program raises, SystemExit too; what it told is delivered.
+
+    """
+    mine = os.getpid()
+    # Whoever starts processes by multiprocessing, as a DataLoader does, must not be a daemon.
+    multiprocessing.current_process().daemon = False
+    adopt_orphans()
+    hear_signals_as_others_do()
+    try:
+        return call_program(request, sink, signal)
+    finally:
+        # Not in what the program has forked and let come back here.
+        if os.getpid() == mine:
+            end_descendants(mine)
+
+
+def call_program(request: TrainRequest, sink: Sink, signal: StopSignal) -> Ended:
+    """Call it, and leave the process as it is."""
+    pulse = Pulse(sink, signal)
+    pulse.enter(Phase.LOAD, 0, 0)
+    parsed = parse_job(request.spec)
+    if not isinstance(parsed, ProgramSpec):
+        raise ProgramMisused("its spec is a training's")
+    spec = resolve(parsed)
+    device = _device(request.device, spec["threads"])
+    main = find(spec["program"]["entrypoint"], request.packages)
+    environment = describe_environment(device, "", torch.get_num_threads())
+    environment |= {"precision": None, "entrypoints": describe(spec)}
+    sink.started(environment)
+    seed_everything(spec["seed"])
+    run = Run(request, sink, signal, pulse, kind_of(environment))
+    try:
+        with memory.named(request.device):
+            main(run, **spec["program"]["options"])
+        return run.finish()
+    except BaseException:
+        run.deliver()
+        raise
+
+
+def _device(name: str, threads: int) -> torch.device:
+    """The device; how it computes is the program's own business."""
+    torch.set_num_threads(threads)
+    device = torch.device(name)
+    if device.type == "cuda":
+        if not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count():
+            raise DeviceMissing(name)
+        torch.cuda.set_device(device)
+    return device
