@@ -14,7 +14,7 @@ TORCH := torch==2.13.0
 PIP := .venv/bin/python -m pip --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test check lint types contracts fmt bench chaos mutants clean torch-of-index
+.PHONY: help install demo up test check lint types contracts fmt bench chaos mutants libraries clean torch-of-index
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -62,6 +62,16 @@ chaos: .venv/.dev ## hurt a real stack round after round, and hold its book agai
 
 mutants: .venv/.dev ## break the promise on purpose, and see a named test turn red
 	@.venv/bin/python -m tests.mutants
+
+# Beside .venv's packages, torch among them, and not among them: no test of ours may need these.
+LIBRARIES := 'lightning>=2.6,<3' 'transformers>=5.24,<6' 'accelerate>=1.15,<2'
+PURELIB := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
+
+libraries: .venv/.dev ## Lightning's and Hugging Face's trainers as programs, in an environment of their own
+	@.venv/bin/python -m venv --without-pip .venv/libraries
+	@.venv/bin/python $(PURELIB) >"$$(.venv/libraries/bin/python $(PURELIB))/outer.pth"
+	@.venv/libraries/bin/python -m pip --disable-pip-version-check --no-input install -q $(LIBRARIES)
+	@.venv/libraries/bin/python -m pytest tests/libraries
 
 clean: ## take away .venv and the caches; the data folder stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

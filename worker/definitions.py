@@ -31,8 +31,11 @@ def defined_in(text: bytes, packages: Collection[str]) -> Names:
     """
     try:
         body = ast.parse(text).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except (SyntaxError, ValueError):
         return ()
+    except (RecursionError, MemoryError, SystemError):
+        # Of Python 3.11's own making, where two read at once (cpython issue 106905), or too deep.
+        return None
     try:
         names = set(_names(body, packages))
     except _Anything:

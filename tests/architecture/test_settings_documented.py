@@ -36,7 +36,7 @@ class Setting(NamedTuple):
     def sample(self) -> str:
         """A value that is not the default."""
         numbers = {int: "7", float: "7.5", bool: "true"}
-        by_name = {"slots": "7", "after_days": "7.5"}
+        by_name = {"slots": "7", "memory_bytes": "7", "after_days": "7.5"}
         return numbers.get(type(self.field.default), by_name.get(self.path[-1], "sample"))
 
 

@@ -17,6 +17,8 @@ from services.broker import make_celery, ticket
 from services.database import transaction
 from services.submission import draft_job, submit
 from tests.bookings import attempts_of, book_job
+from tests.installed import write_package
+from tests.integration.test_hostile_programs import PROGRAMS
 from tests.integration.test_worker_training import wait_for_end
 from tests.processes import ROOT, worker_process
 
@@ -113,3 +115,37 @@ def test_what_its_code_raises_is_the_jobs_error_and_the_worker_goes_on(
     assert [job.error["type"] for job in ended] == ["Suspended", "SystemExit"]
     assert all(len(attempts_of(engine, key)) == 1 for key in keys)
     assert all("team_odd" in job.error["traceback"] for job in ended)
+
+
+@pytest.mark.usefixtures("team_vision")
+def test_after_programs_that_do_what_they_should_not_the_worker_runs_the_next(
+    engine: Engine, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_package(tmp_path / "site", "team_programs", programs=PROGRAMS)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'site'}:{os.environ['PYTHONPATH']}")
+    names = ["leaks", "leaves", "leaves_by_the_back_door", "hangs"]
+    specs = [{"program": {"entrypoint": f"team_programs.programs:{name}"}} for name in names]
+    specs.append(json.loads((ROOT / "examples" / "program.json").read_text()))
+    bounds = {
+        "GRADBOOK_ENTRYPOINTS": "team_vision,team_programs",
+        "GRADBOOK_WORKER_MEMORY_BYTES": str(2 * 2**30),
+        "GRADBOOK_WORKER_STALL_SECONDS": "3",
+    }
+    with worker_process(settings, tmp_path / "log", extra=bounds):
+        with transaction(engine) as connection:
+            drafts = [draft_job(spec | {"max_attempts": 1}, settings.limits) for spec in specs]
+            made = submit(connection, drafts)
+            keys = [
+                connection.scalar(select(jobs.c.key).where(jobs.c.id == job.id)) or 0
+                for job in made
+            ]
+        ticket(make_celery(settings.broker), "default")
+        ended = [wait_for_end(engine, key) for key in keys]
+    assert [job.error and job.error["type"] for job in ended] == [
+        "OutOfMemory",
+        "SystemExit",
+        "Crashed",
+        "Stalled",
+        None,
+    ]
+    assert (ended[-1].state, ended[-1].stop_reason, ended[-1].rows) == ("succeeded", "returned", 96)

@@ -30,6 +30,14 @@ def test_a_running_job_is_told_by_epoch_batch_iteration_loss_speed_and_time_left
     )
 
 
+def test_a_program_of_unknown_length_is_told_by_what_it_has_done() -> None:
+    progress = a_job()["progress"] | {"iterations_total": None, "fraction": None}
+    progress |= {"eta_seconds": None}
+    plan = dict.fromkeys(a_job()["plan"])
+    job = a_job(progress=progress, plan=plan)
+    assert progress_line(job) == "epoch 3 batch 17  iteration 409  loss 0.41  310 it/s"
+
+
 def test_a_job_that_has_not_begun_to_train_tells_its_phase() -> None:
     progress = a_job()["progress"] | {"phase": "load", "iteration": 0}
     assert where(a_job(progress=progress)) == "running, load"

@@ -107,7 +107,6 @@ def test_an_unknown_name_is_refused_with_the_nearest_one(
         ({"init": {"name": "job", "job": "x", "artifact": "y"}}, ("init", "name")),
         ({"devices": 2}, ("devices",)),
         ({"compile": True}, ("compile",)),
-        ({"program": {}}, ("program",)),
     ],
 )
 def test_what_comes_later_says_so_and_nothing_else(

@@ -216,6 +216,10 @@ class Run:
         self._begin()
         return values
 
+    def keep(self, *, network: nn.Module) -> None:
+        """Name the module whose weights are the job's, where no checkpoint does."""
+        self._network = network
+
     @property
     def should_stop(self) -> bool:
         """Whether somebody wants the program to come to an end: to save, and to return."""

@@ -6,7 +6,6 @@ import os
 import torch
 
 from models.domain.lifecycle import Phase
-from models.domain.spec import ProgramSpec, parse_job, resolve
 from worker.descendants import (
     adopt_orphans,
     end_descendants,
@@ -16,7 +15,7 @@ from worker.program.run import Run
 from worker.training import memory
 from worker.training.entrypoints import describe, find
 from worker.training.environment import describe_environment, kind_of
-from worker.training.errors import DeviceMissing, ProgramMisused
+from worker.training.errors import DeviceMissing
 from worker.training.pulse import Pulse
 from worker.training.randomness import seed_everything
 from worker.training.sink import Ended, Sink, StopSignal, TrainRequest
@@ -49,16 +48,13 @@ def call_program(request: TrainRequest, sink: Sink, signal: StopSignal) -> Ended
     """Call it, and leave the process as it is."""
     pulse = Pulse(sink, signal)
     pulse.enter(Phase.LOAD, 0, 0)
-    parsed = parse_job(request.spec)
-    if not isinstance(parsed, ProgramSpec):
-        raise ProgramMisused("its spec is a training's")
-    spec = resolve(parsed)
-    device = _device(request.device, spec["threads"])
+    spec = request.spec
+    device = _device(request.device, int(spec["threads"]))
     main = find(spec["program"]["entrypoint"], request.packages)
     environment = describe_environment(device, "", torch.get_num_threads())
     environment |= {"precision": None, "entrypoints": describe(spec)}
     sink.started(environment)
-    seed_everything(spec["seed"])
+    seed_everything(int(spec["seed"]))
     run = Run(request, sink, signal, pulse, kind_of(environment))
     try:
         with memory.named(request.device):

@@ -4,13 +4,13 @@ from alembic import op
 
 from migrations.statements import statements_of
 
-revision = "0007"
-down_revision = "0006"
+revision = "0008"
+down_revision = "0007"
 
 
 def upgrade() -> None:
-    op.execute(statements_of("0007_programs.sql"))
+    op.execute(statements_of("0008_programs.sql"))
 
 
 def downgrade() -> None:
-    op.execute(statements_of("0007_programs_down.sql"))
+    op.execute(statements_of("0008_programs_down.sql"))

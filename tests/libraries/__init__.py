@@ -1,0 +1,1 @@
+"""Other people's trainers, in an environment of their own: `make libraries`."""
