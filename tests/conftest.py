@@ -167,10 +167,9 @@ def broker_server() -> Iterator[str]:
             server.stop()
 
 
-@pytest.fixture
-def database_url(postgres: tuple[URL, str]) -> Iterator[str]:
-    """A migrated database of this test's own."""
-    url, template = postgres
+@contextlib.contextmanager
+def _database(prepared: Prepared) -> Iterator[str]:
+    url, template = prepared
     name = f"test_{uuid4().hex}"
     admin = _admin(url)
     with admin.connect() as connection:
@@ -179,6 +178,20 @@ def database_url(postgres: tuple[URL, str]) -> Iterator[str]:
     with admin.connect() as connection:
         connection.execute(text(f'DROP DATABASE "{name}" WITH (FORCE)'))
     admin.dispose()
+
+
+@pytest.fixture
+def database_url(postgres: Prepared) -> Iterator[str]:
+    """A migrated database of this test's own."""
+    with _database(postgres) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def shared_database_url(postgres: Prepared) -> Iterator[str]:
+    """One that the tests of a file share, who fill it once and only read it then."""
+    with _database(postgres) as url:
+        yield url
 
 
 @pytest.fixture

@@ -4,11 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
+from pydantic import SecretStr
 from sqlalchemy import Connection, Engine, event
 
+from foundation.settings import DatabaseSettings
 from models.domain.search import parse_filter, parse_orders
 from services.cursors import encode_cursor
-from services.database import transaction
+from services.database import make_engine, transaction
 from services.listing import Listing, list_jobs
 from services.ordering import encode_position, read_page
 from services.selecting import Selection
@@ -48,6 +51,17 @@ LISTS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def jobs(shared_database_url: str) -> Iterator[Engine]:
+    """Where so many jobs are, made once for all these tests."""
+    settings = DatabaseSettings(url=SecretStr(shared_database_url))
+    engine = make_engine(settings, application_name="gradbook tests")
+    with transaction(engine) as connection:
+        make_jobs(connection, JOBS)
+    yield engine
+    engine.dispose()
+
+
 @contextmanager
 def noted(connection: Connection) -> Iterator[list[tuple[str, Any]]]:
     statements: list[tuple[str, Any]] = []
@@ -77,11 +91,9 @@ def plans(connection: Connection, listing: Listing) -> list[list[dict[str, Any]]
     return [list(plan_nodes(plan[0]["Plan"])) for plan in explained]
 
 
-def test_a_filtered_and_ordered_page_uses_an_index(engine: Engine) -> None:
-    with transaction(engine) as connection:
-        make_jobs(connection, JOBS)
+def test_a_filtered_and_ordered_page_uses_an_index(jobs: Engine) -> None:
     wrong = []
-    with transaction(engine) as connection:
+    with transaction(jobs) as connection:
         for project, filter_, order, index in LISTS:
             condition = None if filter_ is None else parse_filter(filter_)
             listing = Listing(Selection(project=project, condition=condition), parse_orders(order))
@@ -113,9 +125,8 @@ DEEP = [
 ]
 
 
-def test_jobs_with_a_tag_come_out_of_its_index(engine: Engine) -> None:
-    with transaction(engine) as connection:
-        make_jobs(connection, JOBS)
+def test_jobs_with_a_tag_come_out_of_its_index(jobs: Engine) -> None:
+    with transaction(jobs) as connection:
         for tag in ("run:777", "run:7:7"):
             listing = Listing(Selection(tags=[tag]), parse_orders(NEWEST))
             nodes = [node for plan in plans(connection, listing) for node in plan]
@@ -143,11 +154,9 @@ def buffers(connection: Connection, listing: Listing, cursor: str | None) -> int
     return found
 
 
-def test_a_page_deep_in_a_list_reads_as_little_as_the_first(engine: Engine) -> None:
-    with transaction(engine) as connection:
-        make_jobs(connection, JOBS)
+def test_a_page_deep_in_a_list_reads_as_little_as_the_first(jobs: Engine) -> None:
     wrong = []
-    with transaction(engine) as connection:
+    with transaction(jobs) as connection:
         for project, filter_, order in DEEP:
             condition = None if filter_ is None else parse_filter(filter_)
             listing = Listing(Selection(project=project, condition=condition), parse_orders(order))
