@@ -55,7 +55,7 @@ def job_document(
         "waiting_for": wait and wait.waiting_for.model_dump(),
         "queue_position": wait and wait.position,
         "reproducible": row["reproducible"],
-        "spec": _in_order(row["spec"], _SPEC),
+        "spec": _in_order(row["spec"], _PROGRAM if "program" in row["spec"] else _SPEC),
         "spec_sha256": row["spec_sha256"],
         "plan": _in_order(row["plan"], _PLAN),
         "progress": progress_of(row),
@@ -91,7 +91,8 @@ def _in_order(stored: Document, names: Sequence[str]) -> Document:
     return known if len(known) == len(stored) else known | stored
 
 
-_SPEC = tuple(ProgramSpec.model_fields | JobSpec.model_fields)
+_SPEC = tuple(JobSpec.model_fields)
+_PROGRAM = tuple(ProgramSpec.model_fields)
 _PLAN = tuple(Plan.model_fields)
 _ATTEMPT = tuple(Attempt.model_fields)
 _BEFORE = (

@@ -8,8 +8,9 @@ from sqlalchemy import Engine
 
 from models.domain.lifecycle import StopReason
 from models.domain.offers import Offer
+from models.domain.spec import JobSpec, ProgramSpec
 from tests.pretenders import make_rows
-from tests.submitted import Crew, Json, get
+from tests.submitted import Crew, Json, get, submit
 
 OFFERS = {"team": Offer("1.0", {"team.train": ("main",)})}
 
@@ -46,6 +47,16 @@ def test_only_the_program_is_required_and_the_rest_is_filled_in(api: httpx.Clien
     assert again["plan"]["same_as"] == [job["id"]]
     other = api.post("/v1/jobs", json=program(seed=1)).json()
     assert other["spec_sha256"] != job["spec_sha256"]
+
+
+@pytest.mark.usefixtures("crew")
+def test_a_spec_has_the_order_of_its_own_kind(api: httpx.Client) -> None:
+    job_id = submit(api)["id"]
+    its_id = api.post("/v1/jobs", json=program()).json()["id"]
+    items = {each["id"]: each for each in api.get("/v1/jobs").json()["items"]}
+    for each, kind in ((job_id, JobSpec), (its_id, ProgramSpec)):
+        for job in (get(api, each), items[each]):
+            assert list(job["spec"]) == list(kind.model_fields)
 
 
 @pytest.mark.usefixtures("crew")
