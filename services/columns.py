@@ -24,6 +24,7 @@ from models.domain.search import Field, Kind
 from models.tables import jobs, metrics, plan_outlines, progress, spec_outlines, summaries
 from models.tables.metadata import Float64
 from models.tables.outlines import LEFT_OUT, USUAL
+from services.job_view import SLOWEST
 
 BY_CODE_POINT = "C"
 LONGEST_TEXT = 200
@@ -38,8 +39,6 @@ SUMMARY_NUMBERS = (
     "test_loss",
     "test_accuracy",
 )
-SLOWEST = 1e-9
-"""Iterations a second, below which nothing is said of how long the rest takes."""
 
 
 def column_of(field: Field) -> ColumnElement[Any]:
@@ -169,13 +168,16 @@ def _total() -> ColumnElement[Any]:
 
 def _fraction() -> ColumnElement[Any]:
     total = cast(_total(), Float64)
-    return case((total > 0, progress.c.iteration / total), else_=literal(0.0, Float64))
+    share = func.least(literal(1.0, Float64), progress.c.iteration / total)
+    return case((total > 0, share), (total.is_not(None), literal(0.0, Float64)))
 
 
 def _eta() -> ColumnElement[Any]:
-    speed = progress.c.iterations_per_second
+    total, speed = _total(), progress.c.iterations_per_second
     running = and_(jobs.c.state == State.RUNNING, speed > literal(SLOWEST, Float64))
-    return case((running, cast(_total() - progress.c.iteration, Float64) / speed))
+    # The greater of null and 0 is 0.
+    left = func.greatest(literal(0, BigInteger), total - progress.c.iteration)
+    return case((and_(running, total.is_not(None)), cast(left, Float64) / speed))
 
 
 _PLACES: Mapping[str, ColumnElement[Any] | Callable[[], ColumnElement[Any]]] = {

@@ -21,6 +21,9 @@ from models.schemas.numbers import json_number
 
 Document = dict[str, Any]
 
+SLOWEST = 1e-9
+"""Iterations a second, below which nothing is said of how long the rest takes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wait:
@@ -123,7 +126,8 @@ def progress_of(row: RowMapping) -> Document:
     total: int | None = row["plan"]["iterations_total"]
     speed: float | None = row["iterations_per_second"]
     eta = None
-    if row["state"] == State.RUNNING and speed and total is not None:
+    running = row["state"] == State.RUNNING
+    if running and speed is not None and speed > SLOWEST and total is not None:
         # A program may make more than it said.
         eta = round(max(0, total - row["iteration"]) / speed, 1)
     return {

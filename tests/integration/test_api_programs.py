@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 from models.domain.lifecycle import StopReason
 from models.domain.offers import Offer
 from models.domain.spec import JobSpec, ProgramSpec
+from services.pages import Page
 from tests.pretenders import make_rows
 from tests.submitted import Crew, Json, get, submit
 
@@ -113,6 +114,22 @@ def test_its_progress_has_an_end_where_it_said_one(api: httpx.Client, crew: Crew
     progress = get(api, said)["progress"]
     assert (progress["iterations_total"], progress["fraction"]) == (10, 1.0)
     crew.end(said, stop_reason=StopReason.RETURNED)
+
+
+def test_a_search_says_of_its_progress_what_its_answer_says(api: httpx.Client, crew: Crew) -> None:
+    for name, its in (("unknown", {}), ("over", {"iterations": 10})):
+        job_id = api.post("/v1/jobs", json=program(name=name, its=its)).json()["id"]
+        assert crew.claim() == job_id
+        crew.flush(job_id, Page(rows=make_rows(1, 20), iterations_per_second=5.0))
+
+    def found(text: str) -> list[str]:
+        items = api.get("/v1/jobs", params={"filter": text}).raise_for_status().json()["items"]
+        return [each["name"] for each in items]
+
+    for name in ("fraction", "eta_seconds", "iterations_total"):
+        assert found(f"progress.{name} = null") == ["unknown"]
+    assert found("progress.fraction = 1 and progress.eta_seconds = 0") == ["over"]
+    assert found("progress.fraction > 1 or progress.eta_seconds < 0") == []
 
 
 def test_its_book_is_read_like_any_other(api: httpx.Client, crew: Crew) -> None:

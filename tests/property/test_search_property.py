@@ -22,6 +22,8 @@ from tests.property.searched_jobs import fits, in_order
 TEXTS = ["", "a", "b", "ab", "a%b", "a_b", "a\\b", "it's", "\u00fc\U0001f600"]
 NUMBERS = [0, 1, -1, 2.5, 0.1, 1e-8, 1e30, 2**53 + 1, -0.0]
 FLOATS = [*(float(number) for number in NUMBERS), math.nan, math.inf, -math.inf]
+# Of as many iterations as there are here, answers are shares and seconds that need no rounding.
+TOTALS, SPEEDS = [None, 0, 1, 2, 4, 5], [None, 0.0, 1e-12, 0.5, 2.0, 10.0]
 MOMENTS = ["2026-01-01T00:00:00Z", "2026-01-01T00:00:00.000001Z", "2026-02-01T00:00:00+05:30"]
 
 scalars = st.none() | st.booleans() | st.sampled_from(NUMBERS) | st.sampled_from(TEXTS)
@@ -56,6 +58,8 @@ drawn_jobs = st.fixed_dictionaries(
         "test_loss": st.none() | st.sampled_from(FLOATS),
         "latest_loss": st.none() | st.sampled_from(FLOATS),
         "iteration": st.integers(0, 3),
+        "iterations_total": st.sampled_from(TOTALS),
+        "iterations_per_second": st.sampled_from(SPEEDS),
     }
 )
 
@@ -86,6 +90,10 @@ JSON_PATHS = [
 SCALARS = [path for path in JSON_PATHS if path != "spec.optimizer"]
 json_paths = st.sampled_from(JSON_PATHS)
 number_paths = st.sampled_from(["summary.best_loss", "summary.test_loss", "loss"])
+progress_paths = st.sampled_from(
+    [f"progress.{name}" for name in ("fraction", "eta_seconds", "iterations_total")]
+)
+progress_numbers = st.sampled_from(["0", "0.1", "0.25", "0.5", "1", "2", "-0.5"])
 text_paths = st.sampled_from(["name", "tags.t", 'tags."u.v"'])
 TIMES = st.sampled_from(MOMENTS).map(quoted)
 
@@ -106,12 +114,17 @@ single = st.one_of(
     phrase(st.sampled_from(["priority", "progress.iteration"]), equals | ordered, floats),
     phrase(text_paths, equals | ordered, texts),
     phrase(text_paths | json_paths, st.sampled_from(["like", "not like"]), patterns),
+    phrase(progress_paths, equals | ordered, progress_numbers | floats),
     phrase("state", equals, st.sampled_from(list(State)).map(quoted)),
     phrase("reproducible", equals, st.sampled_from(["true", "false"])),
     phrase("started_at", equals | ordered, TIMES),
     phrase(json_paths, ordered, numbers | texts),
     phrase(json_paths, equals, json_values),
-    phrase(number_paths | text_paths | json_paths | st.just("started_at"), equals, "null"),
+    phrase(
+        number_paths | progress_paths | text_paths | json_paths | st.just("started_at"),
+        equals,
+        "null",
+    ),
     one_of(json_paths, json_values),
     one_of(text_paths, texts),
     one_of(number_paths, floats),
@@ -124,6 +137,7 @@ filters = st.recursive(
     max_leaves=6,
 )
 ORDERED = ["summary.best_loss", "loss", "name", "tags.t", "started_at", "priority", "state"]
+ORDERED += ["progress.fraction", "progress.eta_seconds", "progress.iterations_total"]
 orders = st.lists(
     st.tuples(st.sampled_from(["", "-"]), st.sampled_from([*ORDERED, *SCALARS])),
     min_size=1,
@@ -145,7 +159,7 @@ def book(connection: Connection, drawn: dict[str, Any]) -> None:
             max_attempts=3,
             device="cpu",
             spec_sha256="0" * 64,
-            plan={"iterations_total": 3},
+            plan={"iterations_total": drawn["iterations_total"]},
             reproducible=drawn["reproducible"],
             started_at=drawn["started_at"],
             finished_at="2026-03-01T00:00:00Z" if finished else None,
@@ -158,6 +172,7 @@ def book(connection: Connection, drawn: dict[str, Any]) -> None:
         insert(progress).values(
             job_key=key,
             iteration=drawn["iteration"],
+            iterations_per_second=drawn["iterations_per_second"],
             latest_loss=loss,
             latest_lr=None if loss is None else 0.1,
             latest_at=None if loss is None else "2026-01-01T00:00:00Z",
