@@ -16,6 +16,7 @@ from uuid import UUID
 from fastapi.concurrency import run_in_threadpool
 from sqlalchemy import exc as database_errors
 
+from api.apart import AWAY_SECONDS, BREATH_SECONDS, Apart, Looked
 from api.connections import Connections, DatabaseSilent, Overloaded
 from api.ear import Ear
 from api.leaving import Leaving
@@ -29,12 +30,8 @@ log = get_logger("api")
 
 LOOK_SECONDS = 2.0
 """Between two looks that nobody has asked for."""
-BREATH_SECONDS = 0.05
-"""Between two looks: hints that come faster are one."""
 HELD_BACK_SECONDS = 0.2
 """Until what waits for an older transaction is looked for again."""
-AWAY_SECONDS = 0.5
-"""Until a look that has failed is tried again."""
 STATEMENT_SECONDS = 2.0
 """For a statement that all wait for; one that is set apart has as long as any other of the API."""
 MOST_TOPICS = 200
@@ -113,8 +110,7 @@ class Lookout:
         self._most_viewers = most_viewers
         self._ear = Ear(listening_url, self._hear, self._stir_all)
         self._watches: dict[Topic, _Watch] = {}
-        self._apart: dict[Topic, asyncio.Task[None]] = {}
-        self._one_file, self._one_slow = asyncio.Semaphore(1), asyncio.Semaphore(1)
+        self._apart = Apart(self._look_apart, leaving, lambda topic: self._stir([topic]))
         self._dirty: dict[Topic, None] = {}
         self._stirred = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
@@ -181,7 +177,7 @@ class Lookout:
         """Await the end of a look that is under way; call it once the process is told to leave."""
         if self._listening is not None:
             self._listening.cancel()
-        ours = (self._looking, self._listening, *self._apart.values())
+        ours = (self._looking, self._listening, *self._apart.tasks)
         tasks = [task for task in ours if task is not None]
         if tasks:
             await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
@@ -236,33 +232,17 @@ class Lookout:
             self._stir(topics)
             await self._leaving.within(AWAY_SECONDS)
 
-    def _set_apart(self, topics: Iterable[Topic], turns: asyncio.Semaphore) -> None:
-        for topic in topics:
-            if topic not in self._apart:
-                self._apart[topic] = asyncio.create_task(self._look_apart(topic, turns))
-
-    async def _look_apart(self, topic: Topic, turns: asyncio.Semaphore) -> None:
-        """Look for the viewers of one topic until it succeeds, with nobody else waiting for it.
-
-        It is in the file of an archived job, or takes long.
-        """
+    async def _look_apart(self, topic: Topic) -> Looked:
+        """Look for the viewers of one topic, with nobody else waiting for it."""
+        clock = asyncio.get_running_loop().time
+        asked, began = _Asked(), clock()
+        if topic in self._watches and not self._leaving.begun:
+            self._join(asked.groups, self._watches[topic], topic)
         try:
-            while not await self._has_looked_apart(topic, turns):
-                await self._leaving.within(AWAY_SECONDS)
-        finally:
-            del self._apart[topic]
-            self._stir([topic])
-
-    async def _has_looked_apart(self, topic: Topic, turns: asyncio.Semaphore) -> bool:
-        try:
-            async with turns:
-                asked = _Asked()
-                if topic in self._watches and not self._leaving.begun:
-                    self._join(asked.groups, self._watches[topic], topic)
-                await self._look_for(asked, apart=True)
+            await self._look_for(asked, apart=True)
         except _AWAY:
-            return False
-        return True
+            return Looked(told=False, quick=False)
+        return Looked(told=True, quick=clock() - began < STATEMENT_SECONDS / 2)
 
     async def _look_for(self, asked: _Asked, *, apart: bool) -> None:
         """Raise only where the database is away, or what is asked for alone takes too long."""
@@ -277,7 +257,8 @@ class Lookout:
                 return
             if too_long:
                 log.warning("look.cut_off", seen=str([*asked.groups, *asked.awaited]))
-                self._set_apart((seen.topic for seen in asked.groups), self._one_slow)
+                for seen in asked.groups:
+                    self._apart.take_long(seen.topic)
                 raise
             log.exception("look.failed", seen=str([*asked.groups, *asked.awaited]))
             for viewers in asked.groups.values():
@@ -330,7 +311,9 @@ class Lookout:
             watch = self._watches.get(topic)
             if watch is None:
                 continue
-            if topic not in self._apart:
+            if topic in self._apart:
+                self._apart.stir(topic)
+            else:
                 self._join(asked.groups, watch, topic)
             if isinstance(topic, UUID) and watch.waiters:
                 asked.awaited[topic] = list(watch.waiters)
@@ -360,7 +343,7 @@ class Lookout:
             viewer.tell(telling)
         topic = telling.seen.topic
         if telling.in_file:
-            self._set_apart([topic], self._one_file)
+            self._apart.read_file(topic)
         if not telling.whole and not telling.chunk:
             # Who is given nothing takes nothing, and so would not ask for more.
             self._stir([topic])
