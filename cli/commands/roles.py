@@ -96,8 +96,8 @@ def migrate() -> None:
     """Bring the database at GRADBOOK_DATABASE_URL to this release's schema."""
     from sqlalchemy.exc import ArgumentError, OperationalError
 
+    from migrations.run import MigrationStopped, newest_revision
     from migrations.run import migrate as run_migrations
-    from migrations.run import newest_revision
     from services.database import DatabaseUrlMissing, make_engine
 
     try:
@@ -107,6 +107,8 @@ def migrate() -> None:
         raise DatabaseAway(str(missing)) from None
     except ArgumentError:
         raise SettingsInvalid(NO_DATABASE_URL) from None
+    except MigrationStopped as stopped:
+        raise DatabaseAway(str(stopped)) from None
     except OperationalError as away:
         raise DatabaseAway(f"the database does not do as asked: {away.orig}") from None
     engine.dispose()

@@ -1,3 +1,11 @@
+-- All that is locked below. A flush takes progress, then epochs and events, and then jobs, to look up what
+-- a foreign key points at: kept out at progress it holds nothing that is wanted here, and those that had
+-- begun can finish. All others begin with jobs. Who of them waits for progress meanwhile is in our way,
+-- as we are in theirs: our lock time-out comes first, and it is tried again.
+LOCK TABLE progress IN EXCLUSIVE MODE;
+
+LOCK TABLE jobs, attempts, epochs, events IN ACCESS EXCLUSIVE MODE;
+
 -- What a deleted job leaves: a row for each table that may still hold rows of it, and the last key
 -- that was removed there. Whoever deletes a job books this, an API of the release before too: a
 -- trigger does it. `remains` is that release's list; its workers go on sweeping what it has tables for.
@@ -19,7 +27,7 @@ BEGIN
 END
 $$;
 
--- From here on no job is deleted until this is committed: what was booked before is taken over whole.
+-- No job is deleted until this is committed: what was booked before is taken over whole.
 CREATE TRIGGER book_leftovers AFTER DELETE ON jobs
 REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION book_leftovers();
 

@@ -1,17 +1,18 @@
 -- What networks' layers say is looked up once a network, not once a job: outlines leave layers out, and
 -- name the network by a hash instead; models/tables/outlines.py says how it is read.
 
--- Nobody submits a job from here on: one that had begun would be outlined by the functions of before.
+-- This is committed before the hashes of jobs that are there are written, and may be run again.
+-- Nobody submits a job until then: one that had begun would be outlined by the functions of before.
 LOCK TABLE jobs IN SHARE ROW EXCLUSIVE MODE;
 
 -- Half of a SHA-256, which is enough that nobody finds two networks with the same.
-CREATE FUNCTION network_of(document JSONB) RETURNS UUID
+CREATE OR REPLACE FUNCTION network_of(document JSONB) RETURNS UUID
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN encode(substr(sha256(convert_to((document -> 'network')::text, 'UTF8')), 1, 16), 'hex')::uuid;
 
-ALTER TABLE spec_outlines ADD COLUMN network UUID;
+ALTER TABLE spec_outlines ADD COLUMN IF NOT EXISTS network UUID;
 
-ALTER TABLE plan_outlines ADD COLUMN network UUID;
+ALTER TABLE plan_outlines ADD COLUMN IF NOT EXISTS network UUID;
 
 CREATE OR REPLACE FUNCTION outline_new_jobs() RETURNS trigger
 LANGUAGE plpgsql AS $$
@@ -34,13 +35,3 @@ BEGIN
     RETURN NULL;
 END
 $$;
-
-UPDATE spec_outlines SET network = network_of(jobs.spec)
-FROM jobs WHERE jobs.key = spec_outlines.job_key;
-
-UPDATE plan_outlines SET network = network_of(jobs.plan)
-FROM jobs WHERE jobs.key = plan_outlines.job_key;
-
-CREATE INDEX ix_spec_outlines_network ON spec_outlines (network, job_key);
-
-CREATE INDEX ix_plan_outlines_network ON plan_outlines (network, job_key);

@@ -10,11 +10,12 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from cli.answers import Job
 from foundation.settings import Settings
 from migrations.run import migrate
+from services.database import transaction
 from tests.processes import ROOT, api_process, environment_of, free_port, worker_process
 from tests.versions import on_newest_postgres
 from tests.waiting import wait_until
@@ -196,6 +197,11 @@ def test_a_role_refuses_an_old_schema_in_words(settings: Settings, engine: Engin
     gradbook = _runner(settings, "")
     for role in ("api", "worker"):
         assert "run `gradbook migrate`" in _refused(gradbook(role))
+    with transaction(engine) as connection:
+        connection.execute(text("CREATE TABLE remains ()"))
+    assert "stopped on its way to revision 0003" in _refused(gradbook("migrate"))
+    with transaction(engine) as connection:
+        connection.execute(text("DROP TABLE remains"))
     assert "at revision" in _done(gradbook("migrate"))
 
 

@@ -1,13 +1,10 @@
 """One head; up from empty equals the declared tables; down and up again."""
 
-from collections.abc import Iterator
-from uuid import uuid4
-
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Engine, create_engine, inspect, text
+from sqlalchemy import Engine, inspect, text
 
 from migrations.run import SchemaBehind, _config, check_schema, migrate
 from models.tables import metadata
@@ -25,21 +22,6 @@ _TWO_JOBS = """
 """
 
 pytestmark = pytest.mark.filterwarnings("ignore:Did not recognize type 'xid8'")
-
-
-@pytest.fixture
-def empty_database(postgres: tuple[URL, str]) -> Iterator[Engine]:
-    url, _ = postgres
-    name = f"empty_{uuid4().hex}"
-    admin = create_engine(url, isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(text(f'CREATE DATABASE "{name}"'))
-    engine = create_engine(url.set(database=name))
-    yield engine
-    engine.dispose()
-    with admin.connect() as connection:
-        connection.execute(text(f'DROP DATABASE "{name}" WITH (FORCE)'))
-    admin.dispose()
 
 
 def test_the_migrations_have_one_head() -> None:
