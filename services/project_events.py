@@ -17,7 +17,7 @@ from services.turns import Turn
 
 MOST_EVENTS = 200
 MOST_SCANNED = 5_000
-"""Events of all projects that are gone through at once, to find those of one."""
+"""Events that are gone through at once: some are of other projects, or of deleted jobs."""
 TURN_SECONDS = 0.1
 """For all who follow, as far as they do not stand at the same point."""
 PAGE_SECONDS = 0.25
@@ -163,8 +163,7 @@ _REACHED = text("""
 def _read(
     connection: Connection, project: str | None, since: Point, oldest: str, most: int
 ) -> Happened:
-    scanned = most if project is None else MOST_SCANNED
-    stretch = {**since._asdict(), "oldest": oldest, "scanned": scanned}
+    stretch = {**since._asdict(), "oldest": oldest, "scanned": MOST_SCANNED}
     asked = {**stretch, "project": project, "most": most}
     rows = connection.execute(_HAPPENED, asked).all()
     events = [
@@ -175,7 +174,7 @@ def _read(
     reached = connection.execute(_REACHED, stretch).one_or_none()
     if reached is not None:
         return Happened(events, whole=False, point=Point(*reached))
-    # What lies between the last of these and the horizon belongs to other projects.
+    # What lies between the last of these and the horizon is nothing that is told here.
     point = max(since, Point(oldest), key=_order)
     return Happened(events, whole=True, point=point)
 

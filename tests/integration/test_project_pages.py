@@ -1,5 +1,6 @@
 """GET /v1/events?project=…: a page costs a bounded look, however much happens elsewhere."""
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -107,6 +108,28 @@ def test_events_that_lie_far_apart_are_on_one_page(
     until_told(engine)
     (page,) = pages(api, project="vision")
     assert [item["id"] for item in page["items"]] == [1, 2]
+
+
+@pytest.mark.parametrize("project", ["vision", None])
+def test_what_a_deleted_job_has_left_costs_few_pages(
+    api: httpx.Client,
+    quiet: WrittenJob,
+    busy: WrittenJob,
+    monkeypatch: pytest.MonkeyPatch,
+    project: str | None,
+) -> None:
+    """Its events go in batches, some time after it."""
+    monkeypatch.setattr(project_events, "PAGE_SECONDS", 0.0)
+    happen(busy, 1, 2 * MOST_SCANNED)
+    happen(quiet, 1, 1)
+    with transaction(busy.engine) as connection:
+        connection.execute(text("DELETE FROM jobs WHERE key = :key"), {"key": busy.key})
+        assert connection.scalar(text("SELECT count(*) FROM events")) == 2 * MOST_SCANNED + 1
+    until_told(busy.engine)
+    asked = {} if project is None else {"project": project}
+    found = list(itertools.islice(pages(api, **asked, limit=1), 4))
+    assert [item["id"] for page in found for item in page["items"]] == [1]
+    assert found[-1]["next_cursor"] is None
 
 
 @pytest.mark.parametrize("limit", [1, 2, 50])
