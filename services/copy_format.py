@@ -157,6 +157,8 @@ class _InTurn(LibpqWriter):
         self._is_answered = True
         for result in self.connection.wait(fetch_many(self.connection.pgconn)):
             if result.status == ExecStatus.FATAL_ERROR:
+                # The tables after it are given up with it.
+                self._tables_left = 0
                 raise error_from_result(result)
 
 

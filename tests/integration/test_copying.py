@@ -103,7 +103,7 @@ def test_a_table_that_is_left_out_is_refused(engine: Engine, job: WrittenJob) ->
 
 @pytest.mark.parametrize("is_last", [False, True])
 def test_rows_that_are_there_already_are_told(
-    engine: Engine, job: WrittenJob, *, is_last: bool
+    engine: Engine, job: WrittenJob, caplog: pytest.LogCaptureFixture, *, is_last: bool
 ) -> None:
     rows = {ROWS: encode_rows(job.key, make_rows([0.5]))}
     values = {VALUES: values_of(job)}
@@ -114,3 +114,5 @@ def test_rows_that_are_there_already_are_told(
             write(connection, values | rows if is_last else rows | values)
         connection.rollback()
         assert written(connection) == (1, 0)
+    # A table that fails takes those after it with it: nothing more is told to the server.
+    assert [record.message for record in caplog.records if record.name == "psycopg"] == []
