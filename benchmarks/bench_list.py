@@ -1,7 +1,7 @@
 """A filtered, ordered page of 100 out of 100,000 jobs: by indexed fields, and by any other.
 
-The jobs are made by SQL; each has a whole spec and plan of its own. MLflow's page is out of 10,000
-runs with three numbers and three parameters each.
+The jobs are made by SQL, of a thousand networks; each has a whole spec and plan of its own.
+MLflow's page is out of 10,000 runs with three numbers and three parameters each.
 
     .venv/bin/python -m benchmarks.bench_list [--quick] [--peers]
 """
@@ -31,7 +31,8 @@ JOBS, QUICK_JOBS = 100_000, 5_000
 CALLS, ANY_CALLS, QUICK_CALLS = 200, 60, 2
 """Of each page by indexed fields, and by any other: those take long, and all alike."""
 PAGE, LONGEST_PAGE = 100, 1_000
-NETWORK = "resnet18"
+NETWORK, NETWORKS = "resnet18", 1_000
+"""How many different networks are made of it: what layers say is unpacked once each."""
 ROUNDS, QUICK_ROUNDS, CALLS_A_CLIENT = 5, 1, 10
 PEER_RUNS, PEER_CALLS, PEER_WORKERS = 10_000, 30, (1, 4)
 INDEXED_GOAL_SECONDS, ANY_GOAL_SECONDS = 0.025, 0.250
@@ -60,14 +61,15 @@ ANY = {
     "by iterations planned": {"order_by": "-plan.iterations_total"},
     "by progress": {"order_by": "progress.fraction"},
     "a tag like": {"filter": "tags.run like '%77'"},
-    "by a layer's name": {"order_by": "plan.network.layers.0.name"},
-    "groups of a layer's name": {"group_by": "plan.network.layers.0.name"},
+    "by a layer's name, of 1,000 networks": {"order_by": "plan.network.layers.0.name"},
+    "groups of a layer's name, of 1,000 networks": {"group_by": "plan.network.layers.0.name"},
+    "a layer's name like, of 1,000 networks": {"filter": "plan.network.layers.0.name like '% 77'"},
 }
 
 
 def measure(running: Service, count: int, calls: int, any_calls: int, rounds: int) -> list[Line]:
     with transaction(running.engine) as connection:
-        make_jobs(connection, count, NETWORK)
+        make_jobs(connection, count, NETWORK, NETWORKS)
     with running.apis(PROCESSES) as apis, Wire(apis[1].url) as wire:
         deep = {name: query | _middle(wire, query, count) for name, query in DEEP.items()}
         seconds = _in_turns(wire, INDEXED | deep, calls) | _in_turns(wire, ANY, any_calls)

@@ -120,10 +120,10 @@ def _of_network(document: str, names: tuple[str, ...]) -> ColumnElement[Any]:
         .correlate(outlines)
         .scalar_subquery()
     )
-    value = _extracted(job.c[document], names)
-    found = select(value.label("value"), _bounded(value).label("sortable"))
-    # With a LIMIT it stays a query of its own, and the document is unpacked within it.
-    return found.where(job.c.key == first).limit(1).lateral().c.value
+    # With a LIMIT each stays a query of its own: the document is unpacked once, within them.
+    value = select(_extracted(job.c[document], names).label("value")).where(job.c.key == first)
+    unpacked = value.limit(1).subquery().c.value
+    return select(unpacked, _bounded(unpacked).label("sortable")).limit(1).lateral().c.value
 
 
 _OUTLINES = {"spec": spec_outlines, "plan": plan_outlines}

@@ -9,6 +9,16 @@ from foundation.settings import LimitsSettings
 from services.submission import draft_job
 from tests.submitted import spec_of
 
+# Copied as they lie there, already compressed.
+_PLANS = (
+    text("CREATE TEMPORARY TABLE plans (number bigint PRIMARY KEY, plan jsonb) ON COMMIT DROP"),
+    text("""
+        INSERT INTO plans
+        SELECT n, CASE WHEN n = 0 THEN plan ELSE jsonb_set(plan, '{network,layers,0,name}',
+            to_jsonb('layer ' || n)) END
+        FROM generate_series(0, :networks - 1) AS n, CAST(:plan AS jsonb) AS plan
+    """),
+)
 # Each job has a spec of its own, as a sweep's have. One in ten failed, one in twenty diverged, one
 # in a hundred has no numbers yet.
 _JOBS = text("""
@@ -22,8 +32,8 @@ _JOBS = text("""
                 'lr', (i % 1000 + 1) / 1e4::float8, 'betas', '[0.9, 0.999]'::jsonb,
                 'eps', 1e-8::float8, 'weight_decay', i % 10 / 1e3::float8, 'amsgrad', false,
                 'no_decay', '[]'::jsonb)),
-        lpad(to_hex(i), 64, '0'), CAST(:plan AS jsonb), true, moment, moment,
-        CASE WHEN state <> 'running' THEN moment + interval '1 minute' END
+        lpad(to_hex(i), 64, '0'), (SELECT plan FROM plans WHERE number = i % :networks), true,
+        moment, moment, CASE WHEN state <> 'running' THEN moment + interval '1 minute' END
     FROM generate_series(1, :count) AS i,
         LATERAL (SELECT timestamptz '2026-01-01 00:00Z' + i * interval '1 minute' AS moment,
             CASE WHEN i % 100 = 0 THEN 'running' WHEN i % 10 = 0 THEN 'failed' ELSE 'succeeded' END
@@ -43,18 +53,23 @@ _SUMMARIES = text("""
 """)
 
 
-def make_jobs(connection: Connection, count: int, network: str | None = None) -> None:
+def make_jobs(
+    connection: Connection, count: int, network: str | None = None, networks: int = 1
+) -> None:
     """Book so many jobs, and let the planner know of them.
 
     Args:
         connection: a transaction's.
         count: how many.
         network: whole specs and plans of this one; without it only what a list has to have.
+        networks: so many different ones are made of it, of which each has as many jobs.
 
     """
     spec, plan = ({}, {"iterations_total": 46}) if network is None else _documents(network)
-    parameters = {"count": count, "spec": json.dumps(spec), "plan": json.dumps(plan)}
-    connection.execute(_JOBS, parameters)
+    create, fill = _PLANS
+    connection.execute(create)
+    connection.execute(fill, {"networks": networks, "plan": json.dumps(plan)})
+    connection.execute(_JOBS, {"count": count, "spec": json.dumps(spec), "networks": networks})
     connection.execute(_PROGRESS)
     connection.execute(_SUMMARIES)
     for table in ("jobs", "progress", "summaries", "spec_outlines", "plan_outlines"):

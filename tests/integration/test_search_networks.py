@@ -56,19 +56,22 @@ def nodes_of(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from nodes_of(inner)
 
 
+@pytest.mark.parametrize("networks", [1, 40])
 @pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
 def test_a_network_is_unpacked_once_for_all_of_its_jobs(
-    engine: Engine, search: Callable[[Connection], object]
+    engine: Engine, search: Callable[[Connection], object], networks: int
 ) -> None:
     with transaction(engine) as connection:
-        make_jobs(connection, JOBS, "small_cnn")
+        make_jobs(connection, JOBS, "small_cnn", networks)
         with noted(connection) as statements:
             search(connection)
         (statement, parameters), *_ = (each for each in statements if "LATERAL" in each[0])
         explain = f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}"
         plan = connection.exec_driver_sql(explain, parameters).scalar_one()[0]["Plan"]
     (memory,) = (node for node in nodes_of(plan) if node["Node Type"] == "Memoize")
-    assert (memory["Cache Hits"], memory["Cache Misses"]) == (JOBS - 1, 1)
+    assert (memory["Cache Hits"], memory["Cache Misses"]) == (JOBS - networks, networks)
+    # Each mention unpacks the whole document.
+    assert statement.count("jsonb_extract_path(") == 1
 
 
 def test_jobs_are_found_ordered_and_grouped_by_their_own_networks(api: httpx.Client) -> None:
