@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.definitions import defined_in
+from worker.definitions import definitions_in
 
 
 @pytest.mark.parametrize(
@@ -27,25 +27,37 @@ from worker.definitions import defined_in
     ],
 )
 def test_what_a_module_defines_is_its_own(text: str, names: tuple[str, ...]) -> None:
-    found = defined_in(text.encode(), {"team", "other"})
-    assert found is not None
-    assert set(found) == set(names)
+    found = definitions_in(text.encode(), {"team", "other"}, "team.some")
+    assert found.names == set(names)
+    assert not found.stars
+    assert not found.anything
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "module", "package", "stars"),
     [
-        "from .nets import *",
-        "from team import *",
-        "def __getattr__(name): ...",
-        "if x:\n  from . import *",
+        ("from .nets import *", "team.some", False, ("team.nets",)),
+        ("from .nets import *", "team.some", True, ("team.some.nets",)),
+        ("from ..nets import *", "team.some.deep", False, ("team.nets",)),
+        ("from . import *", "team.some", False, ("team",)),
+        ("from team.nets import *", "team", True, ("team.nets",)),
+        ("if x:\n    from .a import *\nfrom .b import *", "team", True, ("team.a", "team.b")),
+        ("from subprocess import *", "team", True, ()),
     ],
 )
-def test_what_only_a_run_can_tell_is_anything(text: str) -> None:
-    assert defined_in(text.encode(), {"team"}) is None
+def test_what_is_taken_over_whole_is_named_by_its_module(
+    text: str, module: str, package: object, stars: tuple[str, ...]
+) -> None:
+    found = definitions_in(text.encode(), {"team"}, module, package=bool(package))
+    assert (found.stars, found.names, found.anything) == (stars, frozenset(), False)
+
+
+def test_what_only_a_run_can_tell_is_anything() -> None:
+    found = definitions_in(b"def build(): ...\ndef __getattr__(name): ...", {"team"}, "team")
+    assert found.anything
 
 
 def test_what_is_imported_from_a_package_off_the_list_is_not_offered() -> None:
     text = b"from subprocess import run\nfrom torchvision.models import resnet18"
-    assert defined_in(text, {"team"}) == ()
-    assert defined_in(text, {"team", "torchvision"}) == ("resnet18",)
+    assert not definitions_in(text, {"team"}, "team").names
+    assert definitions_in(text, {"team", "torchvision"}, "team").names == {"resnet18"}

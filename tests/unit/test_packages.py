@@ -39,6 +39,25 @@ def test_a_package_is_offered_by_its_modules_and_none_of_it_runs(folder: Path) -
     assert plain(offers)["team_one"]["modules"]["team_one.fast"] == "*"
 
 
+def test_what_a_module_takes_over_whole_is_its_own(folder: Path) -> None:
+    write_package(
+        folder,
+        "team_star",
+        init="from .nets import *\nfrom .more import *\nfrom team_other import *",
+        nets="def build(): ...\nfrom . import *",
+        more="from team_star.nets import *\nfrom subprocess import *\nclass Net: ...",
+        opened="from .fast import *\ndef build(): ...",
+        fast="def __getattr__(name): ...",
+    )
+    modules = offers_of(["team_star"])["team_star"].modules
+    assert modules is not None
+    assert modules["team_star"] == modules["team_star.nets"] == ("Net", "build")
+    assert modules["team_star.more"] == ("Net", "build")
+    assert modules["team_star.opened"] is None
+    # Another package of the list has its own files: what it defines is not looked up.
+    assert (offers_of(["team_star", "team_other"])["team_star"].modules or {})["team_star"] is None
+
+
 def test_an_installed_package_has_its_version(team_vision: Path) -> None:
     del team_vision
     offer = offers_of(["team_vision"])["team_vision"]

@@ -1,5 +1,6 @@
 """What a checkpoint gives after the end: the weights that it holds, and nothing of a bad one."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,16 @@ from safetensors.torch import load_file
 
 from models.domain.checkpoints import Kept
 from models.domain.lifecycle import StopReason, Wish
+from tests.installed import write_package
+from tests.programs import call, program_spec
 from tests.trainings import SMALL, Book, Wants, make_request, train_spec
-from worker.training.errors import Cancelled, CheckpointCorrupt, CheckpointMissing, StoreFailed
+from worker.training.errors import (
+    Cancelled,
+    CheckpointCorrupt,
+    CheckpointMissing,
+    StoreFailed,
+    Suspended,
+)
 from worker.training.salvaging import salvage
 from worker.training.sink import Ended
 
@@ -74,3 +83,40 @@ def test_a_checkpoint_that_is_not_the_booked_one_gives_nothing(tmp_path: Path) -
     with pytest.raises(StoreFailed):
         salvaged(tmp_path, str(file.parent), checkpoint["sha256"])
     assert not list(tmp_path.rglob("*.safetensors"))
+
+
+PROGRAM = """
+import torch
+def main(run, kept):
+    network = torch.nn.Linear(2, 1)
+    run.iteration(loss=1.0, samples=1)
+    run.checkpoint(**({"network": network} if kept else {"numbers": [1, 2]}))
+"""
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_programs_checkpoint_gives_the_weights_of_its_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, kept: bool
+) -> None:
+    write_package(tmp_path / "site", "team_odd", salvaged=PROGRAM)
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    for name in ("team_odd", "team_odd.salvaged"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    told = Book()
+    spec = program_spec("team_odd.salvaged:main", options={"kept": kept})
+    with pytest.raises(Suspended):
+        call(
+            spec,
+            tmp_path,
+            book=told,
+            wish=lambda book: Wish.PAUSE if book.all("resumed") else None,
+        )
+    (checkpoint,) = told.all("checkpoint")
+    if not kept:
+        with pytest.raises(CheckpointMissing, match="kept no network"):
+            salvaged(tmp_path, checkpoint["uri"], checkpoint["sha256"])
+        return
+    ended, book = salvaged(tmp_path, checkpoint["uri"], checkpoint["sha256"])
+    assert (ended.iterations, set(book.artifacts)) == (1, {"weights.safetensors"})
+    weights = load_file(book.artifacts["weights.safetensors"]["uri"])
+    assert weights["weight"].shape == (1, 2)
