@@ -11,6 +11,7 @@ from worker.descendants import (
     end_descendants,
     hear_signals_as_others_do,
 )
+from worker.program.ledger import Ledger
 from worker.program.run import Run
 from worker.training import memory
 from worker.training.entrypoints import describe, find
@@ -55,13 +56,14 @@ def call_program(request: TrainRequest, sink: Sink, signal: StopSignal) -> Ended
     environment |= {"precision": None, "entrypoints": describe(spec)}
     sink.started(environment)
     seed_everything(int(spec["seed"]))
-    run = Run(request, sink, signal, pulse, kind_of(environment))
+    ledger = Ledger(request, sink, signal, pulse, kind_of(environment))
+    run = Run(request, sink, signal, ledger)
     try:
         with memory.named(request.device):
             main(run, **spec["program"]["options"])
         return run.finish()
     except BaseException:
-        run.deliver()
+        ledger.deliver()
         raise
 
 

@@ -6,8 +6,7 @@ import time
 
 from torch import Tensor
 
-from foundation.faults import Moment, reach
-from models.domain.checkpoints import Kept, Resumed
+from models.domain.checkpoints import Resumed
 from models.domain.entrypoints import entrypoints_in
 from models.domain.lifecycle import Phase, StopReason, Wish
 from models.domain.metrics import MetricKind
@@ -15,13 +14,14 @@ from worker.training.buffer import ScalarBuffer
 from worker.training.checkpoint import Resumable, load_newest, save_checkpoint
 from worker.training.environment import kind_of
 from worker.training.epochs import EpochEnd, norm, summary
-from worker.training.errors import Cancelled, StoreFailed, Suspended
+from worker.training.errors import Cancelled, Suspended
 from worker.training.evaluation import Measured
-from worker.training.files import Store
+from worker.training.files import Store, Stored
 from worker.training.order import epoch_order
 from worker.training.parts import Parts
 from worker.training.pulse import Pulse
 from worker.training.recorder import Recorder
+from worker.training.saving import Saving
 from worker.training.sink import Sink, StopSignal, TrainRequest
 from worker.training.state import EpochSums, LoopState, Spent
 from worker.training.stopwatch import spending, stopwatch_of
@@ -69,7 +69,7 @@ class Loop:
             unproven=tuple(entrypoints_in(parts.spec).values()),
         )
         self._saved_at = (0, 1)
-        self._warned_of_store = False
+        self._saving = Saving(sink)
         self.last_test: Measured | None = None
         self._checkpoint_due = self._checkpoint_time()
 
@@ -80,7 +80,8 @@ class Loop:
     def begin(self) -> None:
         """Go on after the newest checkpoint that is good, or start at iteration 1."""
         checkpoints = self._request.checkpoints
-        written_on = load_newest(checkpoints, self.kept, self._parts.device, self._unusable)
+        unusable = self._saving.unusable
+        written_on = load_newest(checkpoints, self.kept, self._parts.device, unusable)
         state = self.state
         if written_on is None:
             self.kept.epoch_start = self._weights()
@@ -162,27 +163,12 @@ class Loop:
         here = (state.iteration, state.epoch)
         if here == self._saved_at or (self._fails and weight_norm - weight_norm != 0):
             return
-        try:
-            with spending(state.sums, Spent.CHECKPOINT):
-                stored = save_checkpoint(self.store, self.kept, self._parts.device)
-        except StoreFailed as failure:
-            self._warn_of_store(failure)
-            return
-        reach(Moment.CHECKPOINT_WRITTEN)
-        facts = {"uri": stored.uri, "sha256": stored.sha256, "bytes": stored.bytes}
-        self._sink.checkpoint({"iteration": state.iteration, **facts})
-        self._saved_at, self._warned_of_store = here, False
+        if self._saving.write(state.iteration, self._write_checkpoint):
+            self._saved_at = here
 
-    def _warn_of_store(self, failure: StoreFailed) -> None:
-        """Once, until a checkpoint succeeds again: a disk stays full for many checkpoints."""
-        if not self._warned_of_store:
-            self._warned_of_store = True
-            data = {"iteration": self.state.iteration, "reason": str(failure)}
-            self._sink.warning("a checkpoint could not be written; training goes on", data)
-
-    def _unusable(self, checkpoint: Kept, reason: str) -> None:
-        data = {"iteration": checkpoint.iteration, "reason": reason}
-        self._sink.warning("a checkpoint can't be used; the one before it is tried", data)
+    def _write_checkpoint(self) -> Stored:
+        with spending(self.state.sums, Spent.CHECKPOINT):
+            return save_checkpoint(self.store, self.kept, self._parts.device)
 
     def stop_if_asked(self) -> bool:
         """Say whether training is over; why stands in the state."""
