@@ -67,6 +67,8 @@ def run_worker(settings: Settings, *, train: str = TRAIN, cuda_devices: int | No
     counted = start_forkserver()
     cuda_devices = counted if cuda_devices is None else cuda_devices
     worker = _introduce(settings, slot_devices(settings.worker.slots, cuda_devices))
+    for package in sorted({*settings.entrypoint_packages} - {*worker.offers}):
+        log.warning("worker.package_missing", package=package)
     engine = _engine(settings, WORKER_SESSION, len(worker.devices) + OTHER_CONNECTIONS)
     app = make_celery(settings.broker)
     shutdown = Shutdown(settings.worker.grace_seconds)

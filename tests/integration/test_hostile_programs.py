@@ -247,6 +247,21 @@ def test_a_cancel_ends_one_that_hears_nothing(
     assert (job.state, job.rows) == ("cancelled", 1)
 
 
+def test_one_that_has_lost_its_job_is_ended_and_writes_no_more(
+    engine: Engine, settings: Settings, folder: Path
+) -> None:
+    del folder
+    with program(engine, settings, "ignores_stop") as made:
+        made.wait_for_rows(3)
+        pid = made.pid
+        with transaction(engine) as connection:
+            # As a claim of somebody else's leaves it.
+            connection.execute(text("UPDATE progress SET attempt = attempt + 1"))
+        rows = made.job.rows
+        assert made.wait(20).rows == rows
+    assert gone(pid)
+
+
 def test_one_that_ignores_a_stop_is_ended_and_named(
     engine: Engine, settings: Settings, folder: Path
 ) -> None:

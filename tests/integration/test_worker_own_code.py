@@ -45,6 +45,8 @@ def test_a_teams_package_trains_a_job_to_its_last_row(
         assert key is not None
         ticket(make_celery(settings.broker), "default")
         job = wait_for_end(engine, key)
+    log = (tmp_path / "log").read_text().splitlines()
+    assert [line for line in log if "worker.package_missing" in line and "absent" in line]
     assert (job.state, job.stop_reason, job.error) == ("succeeded", "epochs", None)
     assert job.rows == job.iteration == job.plan["iterations_total"] == 96
     assert job.final_loss < 0.5
