@@ -50,6 +50,14 @@ def test_a_misspelt_name_is_told_at_submit_with_the_one_that_was_meant(
         assert api.post(path, json=own(name)).is_success
 
 
+def test_of_a_package_with_too_many_names_any_is_let_through(
+    api: httpx.Client, engine: Engine
+) -> None:
+    Crew(engine, offers={"large": Offer("1.0", None)}).register()
+    assert api.post("/v1/jobs", json=own("large.somewhere.deep:anything")).is_success
+    assert refusals(api.post("/v1/jobs", json=own("larger.somewhere:anything")))
+
+
 def test_without_a_worker_that_offers_code_none_is_taken(api: httpx.Client, engine: Engine) -> None:
     assert (
         "GRADBOOK_ENTRYPOINTS"

@@ -231,4 +231,35 @@ MUTANTS = (
         f"{_INTEGRATION}/test_training_resuming.py"
         "::test_a_training_that_was_cut_off_goes_on_to_the_same_bits",
     ),
+    Mutant(
+        "code off the list is called",
+        "worker/training/entrypoints.py",
+        "    if package not in packages:\n",
+        "    if not packages and not package:\n",
+        "tests/unit/test_training_own_code.py::test_a_package_off_the_list_is_not_even_imported",
+    ),
+    Mutant(
+        "a worker takes a job whose code it does not offer",
+        "services/claims.py",
+        "        names_only(packages),\n",
+        "",
+        f"{_INTEGRATION}/test_api_own_code.py"
+        "::test_only_a_worker_that_offers_the_code_takes_the_job",
+    ),
+    Mutant(
+        "a program's random states are not put back",
+        "worker/program/ledger.py",
+        '        restore_random_states(kept["random"], self.device)\n',
+        "",
+        "tests/unit/test_programs.py"
+        "::test_what_was_paused_at_a_checkpoint_goes_on_to_the_same_bits",
+    ),
+    Mutant(
+        "a program that goes on says that it starts anew",
+        "worker/program/ledger.py",
+        "Resumed(state.iteration, state.epoch - 1, not state.mixed)",
+        "Resumed(0, 0, not state.mixed)",
+        f"{_INTEGRATION}/test_hostile_programs.py"
+        "::test_one_that_was_killed_goes_on_from_its_checkpoint_with_every_row_once",
+    ),
 )
