@@ -20,6 +20,8 @@ from services.jsonb import write_json
 from services.offers import not_offered
 
 MOST_IN_A_BATCH = 100
+MOST_UNKNOWN = 20
+"""Names of code that one refusal tells of: to find what was meant by each costs a look at all."""
 MOST_SAME = 20
 """How many jobs with the same spec a plan names, newest first."""
 
@@ -184,11 +186,16 @@ def _check_parents(connection: Connection, drafts: Sequence[Draft], *, hold: boo
 
 def _check_code(connection: Connection, drafts: Sequence[Draft]) -> None:
     """Refuse code that no worker offers now: a name that is misspelt would only fail later."""
-    breaches = [
-        Breach((*draft.loc, *each.loc), each.msg)
-        for draft in drafts
-        for each in not_offered(connection, entrypoints_in(draft.resolved))
-    ]
+    breaches: list[Breach] = []
+    looked_up: dict[frozenset[tuple[str, str]], list[Breach]] = {}
+    for draft in drafts:
+        named = entrypoints_in(draft.resolved)
+        key = frozenset(named.items())
+        if key not in looked_up:
+            looked_up[key] = not_offered(connection, named)
+        breaches += [Breach((*draft.loc, *each.loc), each.msg) for each in looked_up[key]]
+        if len(breaches) >= MOST_UNKNOWN:
+            break
     if breaches:
         raise SpecInvalid(breaches)
 

@@ -11,6 +11,7 @@ from services.fleet import Worker, heartbeat
 from services.handover import fits_elsewhere
 from services.pages import Page
 from services.reconciling import queues_in_need
+from services.submission import MOST_UNKNOWN
 from tests.submitted import Crew, Json, get, spec_of, submit
 
 MODULES = {"team_vision.nets": ("Block", "build"), "team_vision.open": None}
@@ -79,6 +80,14 @@ def test_of_a_batch_all_are_checked_and_none_is_made(api: httpx.Client, engine: 
         ("items", 2, "network", "entrypoint"),
     ]
     assert api.get("/v1/jobs").json()["items"] == []
+
+
+def test_a_refusal_of_many_names_is_bounded(api: httpx.Client, engine: Engine) -> None:
+    Crew(engine, offers=NETS).register()
+    items = [own(f"team_vision.nets:bild{number}") for number in range(100)]
+    told = refusals(api.post("/v1/jobs/batch", json={"items": items}))
+    assert len(told) == MOST_UNKNOWN
+    assert all("team_vision.nets:build" in text for text in told.values())
 
 
 def test_one_worker_must_offer_all_of_it(api: httpx.Client, engine: Engine) -> None:
