@@ -1,6 +1,7 @@
 """Every example is a spec that can be planned, and shows what its name says."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -59,3 +60,14 @@ def test_the_resnet_example_s_comment_tells_the_truth() -> None:
     text = (EXAMPLES / "cifar10-resnet18.yaml").read_text()
     assert f"{plan.batches_per_epoch} batches an epoch" in text
     assert f"{plan.iterations_total:,} weight updates" in text
+
+
+@pytest.mark.parametrize(
+    ("page", "name"), [("own_code.md", "own-code.json"), ("programs.md", "program.json")]
+)
+def test_the_pages_of_own_code_show_the_examples(page: str, name: str) -> None:
+    text = (EXAMPLES.parent / "docs" / page).read_text()
+    shown = re.search(r"```json\n(.*?)```", text, re.DOTALL)
+    assert shown is not None
+    example = read(name)
+    assert json.loads(shown[1]).items() <= example.items()
