@@ -9,6 +9,7 @@ transformers is no dependency of the service: a team's package brings it.
 """
 
 import math
+import shutil
 from collections.abc import Sized
 from pathlib import Path
 from typing import Any
@@ -134,7 +135,11 @@ class Reporting(TrainerCallback):  # type: ignore[misc]
         self._close_epoch()
         if self._run.checkpoint_due:
             folder = Path(args.output_dir or ".", f"checkpoint-{state.global_step}")
-            self._run.checkpoint(network=model, **{_KEPT: pack(folder)})
+            packed = pack(folder)
+            if args.save_strategy == "no":
+                # It was written for us alone.
+                shutil.rmtree(folder)
+            self._run.checkpoint(network=model, **{_KEPT: packed})
 
     def on_train_end(self, *_: object, **__: object) -> None:
         self._close_epoch()
