@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from sqlalchemy import Connection, case, func, insert, select, update
+from sqlalchemy import Connection, case, delete, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from foundation.faults import Moment, reach
@@ -216,14 +216,32 @@ def _update_attempt(connection: Connection, owner: Owner, page: Page) -> None:
 
 def _write_files(connection: Connection, owner: Owner, page: Page) -> tuple[str, ...]:
     write_artifacts(connection, owner.job_key, owner.attempt, page.artifacts)
-    mine = {"job_key": owner.job_key, "attempt": owner.attempt}
+    replaced: list[str] = []
+    for checkpoint in page.checkpoints:
+        replaced += _write_checkpoint(connection, owner, checkpoint)
     if not page.checkpoints:
         return ()
-    connection.execute(
-        insert(checkpoints),
-        [{**mine, **{name: each[name] for name in _CHECKPOINT}} for each in page.checkpoints],
-    )
-    return _supersede(connection, owner.job_key, page.keep_checkpoints)
+    return (*replaced, *_supersede(connection, owner.job_key, page.keep_checkpoints))
+
+
+def _write_checkpoint(connection: Connection, owner: Owner, checkpoint: Record) -> Sequence[str]:
+    """Book a checkpoint; one of the same iteration gives way, and its file, where it has its own.
+
+    A program may save at an epoch's last iteration, book the epoch, and save again.
+    """
+    mine = {"job_key": owner.job_key, "attempt": owner.attempt}
+    facts = {name: checkpoint[name] for name in _CHECKPOINT}
+    replaced = connection.scalars(
+        delete(checkpoints)
+        .where(
+            checkpoints.c.job_key == owner.job_key,
+            checkpoints.c.attempt == owner.attempt,
+            checkpoints.c.iteration == facts["iteration"],
+        )
+        .returning(checkpoints.c.uri)
+    ).all()
+    connection.execute(insert(checkpoints).values(**mine, **facts))
+    return [uri for uri in replaced if uri != facts["uri"]]
 
 
 def _supersede(connection: Connection, job_key: int, keep: int) -> tuple[str, ...]:

@@ -104,6 +104,28 @@ def attempt(
         made._line.close()
 
 
+@contextlib.contextmanager
+def program(
+    engine: Engine,
+    settings: Settings,
+    name: str,
+    *,
+    again: Attempt | None = None,
+    options: dict[str, Any] | None = None,
+    **more: Any,  # noqa: ANN401 - fields of a spec
+) -> Iterator[Attempt]:
+    """An attempt at a program of the test's own package, `team_programs`."""
+    listed = settings.model_copy(update={"entrypoints": "team_programs"})
+    spec = {
+        "program": {"entrypoint": f"team_programs.programs:{name}", "options": options or {}},
+        "checkpoint": {"every_seconds": 0.1, "keep": 2},
+        "seed": 0,
+        **more,
+    }
+    with attempt(engine, listed, "steady", again=again, **spec) as made:
+        yield made
+
+
 def with_worker(settings: Settings, **changes: float) -> Settings:
     return settings.model_copy(update={"worker": settings.worker.model_copy(update=changes)})
 

@@ -1,8 +1,6 @@
 """Programs that do what they should not: bounded, named, and the worker goes on."""
 
-import contextlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ from models.tables import artifacts, epochs, iterations, logs
 from services.database import transaction
 from tests.bookings import attempts_of
 from tests.installed import write_package
-from tests.integration.supervised import Attempt, attempt, gone, with_worker
+from tests.integration.supervised import gone, program, with_worker
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.newest_postgres
@@ -148,28 +146,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_package(tmp_path / "site", "team_programs", programs=PROGRAMS)
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     return tmp_path
-
-
-@contextlib.contextmanager
-def program(
-    engine: Engine,
-    settings: Settings,
-    name: str,
-    *,
-    again: Attempt | None = None,
-    options: dict[str, Any] | None = None,
-    **more: Any,  # noqa: ANN401 - fields of a spec
-) -> Iterator[Attempt]:
-    """An attempt at a program."""
-    listed = settings.model_copy(update={"entrypoints": "team_programs"})
-    spec = {
-        "program": {"entrypoint": f"team_programs.programs:{name}", "options": options or {}},
-        "checkpoint": {"every_seconds": 0.1, "keep": 2},
-        "seed": 0,
-        **more,
-    }
-    with attempt(engine, listed, "steady", again=again, **spec) as made:
-        yield made
 
 
 def ended(engine: Engine, settings: Settings, name: str, **more: Any) -> tuple[Row[Any], Row[Any]]:  # noqa: ANN401 - fields of a spec

@@ -255,6 +255,21 @@ def test_a_checkpoint_supersedes_those_beyond_the_ones_kept(engine: Engine, owne
     assert types.count("checkpoint") == 4
 
 
+def test_a_checkpoint_of_an_iteration_that_has_one_takes_its_place(
+    engine: Engine, owner: Owner
+) -> None:
+    def saved(uri: str) -> dict[str, object]:
+        return {"iteration": 3, "uri": uri, "sha256": uri, "bytes": 1}
+
+    first = Page(rows=make_rows(1, 3), checkpoints=[saved("a"), saved("b")])
+    assert write(engine, owner, first).superseded == ("a",)
+    assert write(engine, owner, Page(checkpoints=[saved("c")])).superseded == ("b",)
+    # Written over in its place: the file is the new one's.
+    assert write(engine, owner, Page(checkpoints=[saved("c")])).superseded == ()
+    with transaction(engine) as connection:
+        assert connection.scalars(select(checkpoints.c.uri)).all() == ["c"]
+
+
 def test_a_checkpoint_is_not_booked_before_its_rows(engine: Engine, owner: Owner) -> None:
     early = {"iteration": 6, "uri": "c6", "sha256": "s", "bytes": 1}
     with pytest.raises(CheckpointAhead):

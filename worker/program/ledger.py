@@ -192,7 +192,10 @@ class Ledger:
         return written
 
     def _write(self, content: bytes) -> Stored:
-        return self.store.write(f"checkpoint-{self.state.iteration:012d}.pt", content)
+        # Two of one iteration, before and after its epoch: the row of the first names its file
+        # until that of the second is booked.
+        name = f"checkpoint-{self.state.iteration:012d}-{self.state.epoch - 1}.pt"
+        return self.store.write(name, content)
 
     def _train_on(self) -> None:
         self.enter(Phase.TRAIN)
