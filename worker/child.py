@@ -41,7 +41,6 @@ _OUTCOMES: Mapping[str, tuple[Outcome, StopReason | None]] = {
     "MemoryError": (Outcome.OUT_OF_MEMORY, None),
 }
 _OURS = frozenset({"worker", "torch", "builtins"})
-_LAST_WISHES = frozenset({Wish.CANCEL, Wish.PAUSE})
 _ORDERLY = frozenset({Outcome.CANCELLED, Outcome.PREEMPTED})
 
 
@@ -80,8 +79,8 @@ class Orders:
 class WishBox:
     """The stop signal that training looks at: a plain attribute, set by the control thread.
 
-    Nothing takes back a cancel, and only that a pause: who is told to leave off, because the
-    worker leaves, has no time for the evaluation of a stop. The book keeps that for the next.
+    Nothing takes back a cancel. Else the last word holds: which wish gives way to which, the book
+    and the supervisor have decided.
     """
 
     def __init__(self) -> None:
@@ -91,7 +90,7 @@ class WishBox:
         return self._wish
 
     def put(self, wish: Wish) -> None:
-        if wish is Wish.CANCEL or self._wish not in _LAST_WISHES:
+        if self._wish is not Wish.CANCEL:
             self._wish = wish
 
 

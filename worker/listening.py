@@ -11,7 +11,6 @@ from enum import Enum
 from multiprocessing.connection import Connection, wait
 
 from foundation.logging import get_logger
-from models.domain.lifecycle import Wish
 from services.pages import LogLine
 from worker.loglines import LineReader
 from worker.shutdown import Shutdown
@@ -211,7 +210,7 @@ class Listener:
             self.end_in(0, Why.STALLED)
         if self._shutdown.begun and not self._told_to_leave:
             self._told_to_leave = True
-            self._trainer.tell(Wish.PAUSE)
+            self._trainer.tell_to_leave()
             self.end_in(LEAVING_SHARE * self._shutdown.remaining_seconds, Why.SHUTDOWN)
         self._end_if_due()
 

@@ -42,6 +42,7 @@ class Trainer:
         self.stderr, stderr = context.Pipe(duplex=False)
         _widen(self.deliveries)
         self._control_lock = threading.Lock()
+        self._leaving = False
         theirs = Links(deliveries, control, stdout, stderr)
         self._process = context.Process(
             target=run_trainer, args=(orders, theirs), name="trainer", daemon=True
@@ -70,11 +71,24 @@ class Trainer:
 
     def ping(self) -> None:
         """Let the trainer know that somebody listens."""
-        self._say(PING)
+        with self._control_lock:
+            self._send(PING)
 
     def tell(self, wish: Wish) -> None:
-        """Pass on what somebody wants; a trainer that is gone does not mind."""
-        self._say(encode_wish(wish))
+        """Pass on what somebody wants; a trainer that is gone does not mind.
+
+        One that was told to leave hears of nothing but a cancel any more: it has no time for the
+        evaluation of a stop. The book keeps that for the next.
+        """
+        with self._control_lock:
+            if wish is Wish.CANCEL or not self._leaving:
+                self._send(encode_wish(wish))
+
+    def tell_to_leave(self) -> None:
+        """Let the trainer save and leave, because its worker does: as for a pause, but for good."""
+        with self._control_lock:
+            self._leaving = True
+            self._send(encode_wish(Wish.PAUSE))
 
     def kill(self) -> None:
         """End the process, its whole group and what has left that, at once. May be called again."""
@@ -96,8 +110,8 @@ class Trainer:
         with lock:
             self._process.close()
 
-    def _say(self, message: bytes) -> None:
-        with self._control_lock, contextlib.suppress(OSError):
+    def _send(self, message: bytes) -> None:
+        with contextlib.suppress(OSError):
             self._control.send_bytes(message)
 
 

@@ -8,12 +8,14 @@ import pytest
 from sqlalchemy import Engine, select
 
 from foundation.settings import Settings
+from models.domain.lifecycle import Wish
 from models.tables import checkpoints, epochs
 from services.database import transaction
 from tests.bookings import attempts_of
 from tests.installed import write_package
-from tests.integration.supervised import program
+from tests.integration.supervised import program, with_worker
 from tests.waiting import wait_until
+from worker.forkserver import start_forkserver
 
 pytestmark = pytest.mark.newest_postgres
 
@@ -34,7 +36,18 @@ def saves_around_its_epochs(run, folder):
         if run.attempt == 1 and epoch == 1:
             Path(folder, "saved").touch()
             time.sleep(600)
+
+def saves_nothing(run, folder):
+    while not run.should_stop:
+        run.iteration(loss=1.0, samples=1)
+        if run._signal.wanted() is not None: Path(folder, "told").touch()
+        time.sleep(0.01)
 """
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forkserver() -> None:
+    assert start_forkserver() >= 0
 
 
 @pytest.fixture
@@ -76,3 +89,30 @@ def test_one_that_saves_before_and_after_its_epoch_goes_on_after_it(
             select(epochs.c.epoch, epochs.c.last_iteration).order_by("epoch")
         ).all()
     assert [tuple(each) for each in told] == [(1, 3), (2, 6), (3, 9)]
+
+
+def test_a_stop_is_heard_after_a_pause_that_nothing_came_of(
+    engine: Engine, settings: Settings, folder: Path
+) -> None:
+    short = with_worker(settings, stop_seconds=5.0)
+    with program(engine, short, "saves_nothing", options={"folder": str(folder)}) as made:
+        made.wait_for_rows(3)
+        made.wish(Wish.PAUSE)
+        wait_until((folder / "told").exists, 10, "it is told of the pause")
+        made.wish(Wish.STOP)
+        job = made.wait()
+    assert (job.state, job.stop_reason, job.error) == ("succeeded", "stopped", None)
+
+
+def test_one_whose_worker_leaves_does_not_hear_of_a_stop(
+    engine: Engine, settings: Settings, folder: Path
+) -> None:
+    long = with_worker(settings, grace_seconds=5.0)
+    with program(engine, long, "saves_nothing", options={"folder": str(folder)}) as made:
+        made.wait_for_rows(3)
+        made.shutdown.begin()
+        wait_until((folder / "told").exists, 10, "it is told to leave")
+        made.wish(Wish.STOP)
+        job = made.wait()
+    # It never saves, so it was ended; the stop waits for whoever goes on with it.
+    assert (job.state, job.wanted) == ("queued", "stop")
