@@ -31,6 +31,16 @@ def hear_signals_as_others_do() -> None:
     os.register_at_fork(after_in_child=_hear)
 
 
+def end_own_descendants() -> None:
+    """End whatever this process has started, in its main thread, once nothing else is to be done.
+
+    Nobody is told of it: torch has a handler for the death of a DataLoader's workers, and what it
+    raises would take the place of how the code that made them came out.
+    """
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    end_descendants(os.getpid())
+
+
 def end_descendants(pid: int) -> None:
     """End whatever a process has started, in whatever group or session it is by now."""
     for _ in range(_ROUNDS):

@@ -8,7 +8,7 @@ import torch
 from models.domain.lifecycle import Phase
 from worker.descendants import (
     adopt_orphans,
-    end_descendants,
+    end_own_descendants,
     hear_signals_as_others_do,
 )
 from worker.program.ledger import Ledger
@@ -42,7 +42,7 @@ def run_program(request: TrainRequest, sink: Sink, signal: StopSignal) -> Ended:
     finally:
         # Not in what the program has forked and let come back here.
         if os.getpid() == mine:
-            end_descendants(mine)
+            end_own_descendants()
 
 
 def call_program(request: TrainRequest, sink: Sink, signal: StopSignal) -> Ended:
