@@ -5,6 +5,7 @@ import itertools
 import math
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +37,12 @@ pytestmark = pytest.mark.usefixtures("team_vision")
 
 
 @pytest.fixture
-def odd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder for a package of a test's own, which is imported anew."""
+def odd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder for a package of a test's own, which is imported anew, and by nobody after it."""
     monkeypatch.syspath_prepend(str(tmp_path / "odd"))
+    yield tmp_path / "odd"
     for name in [name for name in sys.modules if name.startswith("team_odd")]:
-        monkeypatch.delitem(sys.modules, name)
-    return tmp_path / "odd"
+        del sys.modules[name]
 
 
 def run(odd: Path, folder: Path, text: str, **more: Any) -> tuple[Any, Book]:  # noqa: ANN401 - fields of TrainRequest
@@ -335,6 +336,27 @@ def main(run):
 """
     with pytest.raises(EntryPointUnfit, match="more than tensors and plain values"):
         run(odd, tmp_path, text, wish=once_begun)
+
+
+def test_a_later_checkpoint_that_could_not_be_read_again_is_told_too(
+    odd: Path, tmp_path: Path
+) -> None:
+    text = """
+import numpy
+def main(run):
+    best = 0.0
+    while run.iterations_done < 5:
+        run.iteration(loss=1.0, samples=1)
+        while not run.checkpoint_due: run.alive()
+        run.checkpoint(best=best, more={"table": [best, 1]})
+        if run.iterations_done == 3: best = numpy.float64(0.5)
+"""
+    book = Book()
+    write_package(odd, "team_odd", odd=text)
+    spec = program_spec("team_odd.odd:main", checkpoint={"every_seconds": 0.1})
+    with pytest.raises(EntryPointUnfit, match=r"best is a numpy\.float64"):
+        call(spec, tmp_path, book=book)
+    assert [each.iteration for each in kept_in(book)] == [3, 2, 1]
 
 
 def test_a_checkpoint_without_what_is_asked_for_is_named(odd: Path, tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """What a program keeps in a checkpoint: its own objects, and where it stood."""
 
 import io
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from worker.training.checkpoint import FORMAT
-from worker.training.errors import EntryPointUnfit, ProgramMisused
+from worker.training.errors import ProgramMisused
+from worker.training.proof import Proof
 from worker.training.randomness import random_states
 from worker.training.state import LoopState
 
@@ -27,13 +27,18 @@ class Standing:
     kind: dict[str, Any]
 
 
-def pack(objects: Mapping[str, Any], standing: Standing) -> bytes:
+def pack(objects: Mapping[str, Any], standing: Standing, proof: Proof) -> bytes:
     """Write a checkpoint's content.
 
     Of an object with a `state_dict` that is kept, of anything else the value itself. A salvage
     finds the weights of `network` where it finds those of any job.
+
+    Raises:
+        EntryPointUnfit: it holds more than tensors and plain values.
+
     """
     kept = {name: _kept(each) for name, each in objects.items()}
+    own = dict(kept)
     content = {
         "format": FORMAT,
         "network": kept.pop(NETWORK) if isinstance(objects.get(NETWORK), nn.Module) else None,
@@ -46,21 +51,9 @@ def pack(objects: Mapping[str, Any], standing: Standing) -> bytes:
     }
     written = io.BytesIO()
     torch.save(content, written)
-    return written.getvalue()
-
-
-def prove(name: str, content: bytes) -> None:
-    """Read a checkpoint back as it will be read.
-
-    Raises:
-        EntryPointUnfit: it holds more than tensors and plain values.
-
-    """
-    try:
-        torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as failure:
-        detail = f"what it keeps holds more than tensors and plain values: {failure}"
-        raise EntryPointUnfit(name, detail) from failure
+    packed = written.getvalue()
+    proof.require(own, packed)
+    return packed
 
 
 def unpack(kept: Mapping[str, Any], objects: Mapping[str, Any]) -> dict[str, Any]:

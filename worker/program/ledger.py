@@ -11,13 +11,14 @@ from models.domain.checkpoints import Resumed
 from models.domain.lifecycle import Phase, Wish
 from models.domain.metrics import MetricKind
 from worker.program.judging import best_by, judge
-from worker.program.keeping import Standing, pack, prove, unpack
+from worker.program.keeping import Standing, pack, unpack
 from worker.training.buffer import ScalarBuffer
 from worker.training.checkpoint import find_newest
 from worker.training.epochs import book_of, summary_of
 from worker.training.errors import Cancelled, ProgramMisused, Suspended
 from worker.training.files import Store, Stored
 from worker.training.learner import Update
+from worker.training.proof import Proof
 from worker.training.pulse import Pulse
 from worker.training.randomness import restore_random_states
 from worker.training.recorder import Recorder
@@ -58,7 +59,7 @@ class Ledger:
         self.device = torch.device(request.device)
         self.store = Store(request.artifacts_url, request.attempt)
         self.state, self._kind = LoopState(), kind
-        self._name = str(request.spec["program"]["entrypoint"])
+        self._proof = Proof(str(request.spec["program"]["entrypoint"]))
         self._every_seconds = float(request.spec["checkpoint"]["every_seconds"])
         self._recorder = Recorder(
             sink,
@@ -69,7 +70,7 @@ class Ledger:
             scaled=False,
         )
         self._saving = Saving(sink)
-        self.begun = self._proven = False
+        self.begun = False
         self._saved_at = (0, 1)
         self._due = time.perf_counter() + self._every_seconds
         self.ending: Exception | None = None
@@ -182,10 +183,7 @@ class Ledger:
         if here == self._saved_at:
             return False
         with spending(state.sums, Spent.CHECKPOINT):
-            content = pack(objects, Standing(state, self.device, self._kind))
-            if not self._proven:
-                prove(self._name, content)
-                self._proven = True
+            content = pack(objects, Standing(state, self.device, self._kind), self._proof)
             written = self._saving.write(state.iteration, lambda: self._write(content))
         if written:
             self._saved_at = here

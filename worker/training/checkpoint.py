@@ -15,6 +15,7 @@ from models.domain.checkpoints import Kept
 from worker.training.errors import CheckpointCorrupt, EntryPointUnfit, StoreFailed
 from worker.training.files import Store, Stored, read
 from worker.training.precision import Precision
+from worker.training.proof import Proof
 from worker.training.randomness import random_states, restore_random_states
 from worker.training.state import LoopState
 
@@ -30,8 +31,8 @@ class Resumable:
 
     `epoch_start` holds the weights of the epoch's start, for `weight_change`; `best` the state
     dict of the best epoch, where it is kept; `source` is `network.py`, so that a checkpoint alone
-    is enough to make a job's files of; `kind` is the machine's, as `kind_of` says it. `unproven`
-    names a team's own code whose state was never read back.
+    is enough to make a job's files of; `kind` is the machine's, as `kind_of` says it. `proof` is
+    there where code of a team's own has a state in it.
     """
 
     network: nn.Module
@@ -42,7 +43,7 @@ class Resumable:
     best: dict[str, Tensor] | None
     source: str
     kind: dict[str, Any]
-    unproven: tuple[str, ...] = ()
+    proof: Proof | None = None
 
 
 def save_checkpoint(store: Store, resumable: Resumable, device: torch.device) -> Stored:
@@ -68,21 +69,11 @@ def save_checkpoint(store: Store, resumable: Resumable, device: torch.device) ->
     }
     written = io.BytesIO()
     torch.save(content, written)
-    _prove(resumable, written)
+    if resumable.proof is not None:
+        own = {name: content[name] for name in ("network", "optimizer", "best")}
+        resumable.proof.require(own, written.getvalue())
     name = f"checkpoint-{resumable.state.iteration:012d}.pt"
     return store.write(name, written.getvalue())
-
-
-def _prove(resumable: Resumable, written: io.BytesIO) -> None:
-    """Read the first one back where a team's own code wrote into it: later it would be too late."""
-    if resumable.unproven:
-        written.seek(0)
-        try:
-            torch.load(written, map_location="cpu", weights_only=True)
-        except pickle.UnpicklingError as failure:
-            detail = f"its state holds more than tensors and plain values: {failure}"
-            raise EntryPointUnfit(", ".join(resumable.unproven), detail) from failure
-        resumable.unproven = ()
 
 
 def load_newest(
@@ -131,10 +122,10 @@ def _put_back_own(kept: dict[str, Any], resumable: Resumable, device: torch.devi
     try:
         _put_back(kept, resumable, device)
     except (RuntimeError, ValueError, KeyError) as failure:
-        if not resumable.unproven:
+        if resumable.proof is None:
             raise
         detail = f"does not fit what its checkpoint holds; has it changed since? {failure}"
-        raise EntryPointUnfit(", ".join(resumable.unproven), detail) from failure
+        raise EntryPointUnfit(resumable.proof.name, detail) from failure
 
 
 def _put_back(kept: dict[str, Any], resumable: Resumable, device: torch.device) -> None:

@@ -19,6 +19,7 @@ from worker.training.evaluation import Measured
 from worker.training.files import Store, Stored
 from worker.training.order import epoch_order
 from worker.training.parts import Parts
+from worker.training.proof import Proof
 from worker.training.pulse import Pulse
 from worker.training.recorder import Recorder
 from worker.training.saving import Saving
@@ -57,6 +58,7 @@ class Loop:
             fail_on_non_finite=self._fails,
             scaled=parts.learner.precision.scaler is not None,
         )
+        own = entrypoints_in(parts.spec)
         self.kept = Resumable(
             network=parts.network,
             optimizer=parts.learner.optimizer,
@@ -66,7 +68,7 @@ class Loop:
             best=None,
             source=parts.source,
             kind=kind_of(parts.environment),
-            unproven=tuple(entrypoints_in(parts.spec).values()),
+            proof=Proof(", ".join(own.values())) if own else None,
         )
         self._saved_at = (0, 1)
         self._saving = Saving(sink)
