@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, case, delete, func, select, text
 
 from models.domain.metrics import MOST_METRICS, Metric, MetricKind, MetricsBroken, check_name
 from models.metrics import MetricValues
-from models.tables import epochs, metric_values, metrics
+from models.tables import attempts, epochs, metric_values, metrics, progress
 from services.aggregates import Floats, Ints
 from services.copying import copy_metric_values
 from services.metric_rollups import Grown, rewind_metric_rollups, write_metric_rollups
@@ -62,6 +62,9 @@ def write_metrics(
 ) -> None:
     """Write values, whose iterations' rows stand in the book by now, and what they come to.
 
+    An attempt that goes on at an iteration may tell of it what the one before it has told, after
+    the checkpoint: once more, so the book keeps what it has.
+
     Args:
         connection: the flush's transaction, which holds the job's progress.
         job_key: the job.
@@ -80,12 +83,17 @@ def write_metrics(
     grown: list[Grown] = []
     for metric, iterations, values in _by_metric(told):
         series = _find(known, metric)
-        grown.append(Grown(series.number, series.count, iterations, values))
-        series.add(iterations, values)
+        again = int(_is_told_again(connection, job_key, series, int(iterations[0])))
+        if again == len(values):
+            continue
+        grown.append(Grown(series.number, series.count, iterations[again:], values[again:]))
+        series.add(iterations[again:], values[again:])
         if series.last_iteration > reached:
             at = f"iteration {series.last_iteration}, the book ends at {reached}"
             raise MetricsBroken(f"metric {series.name} at {at}")
         changed.append(series)
+    if not changed:
+        return
     _copy(connection, job_key, grown)
     write_metric_rollups(connection, job_key, grown)
     _store(connection, job_key, changed)
@@ -134,6 +142,18 @@ def take_back(connection: Connection, job_key: int, beyond: Mapping[int, int]) -
         delete(metrics).where(metrics.c.job_key == job_key, metrics.c.number.in_(gone))
     )
     _count_again(connection, job_key, kept)
+
+
+def _is_told_again(connection: Connection, job_key: int, series: _Series, iteration: int) -> bool:
+    """Whether a value is there already, and its attempt goes on where it stands."""
+    if series.kind != MetricKind.ITERATION or iteration != series.last_iteration:
+        return False
+    went_on_at = (
+        select(attempts.c.first_iteration - 1)
+        .join(progress, progress.c.job_key == attempts.c.job_key)
+        .where(attempts.c.job_key == job_key, attempts.c.number == progress.c.attempt)
+    )
+    return connection.scalar(went_on_at) == iteration
 
 
 def _cut(connection: Connection, job_key: int, number: int, bound: int) -> Row[Any] | None:

@@ -115,6 +115,24 @@ def test_going_on_takes_back_what_was_told_after_it(engine: Engine, owner: Owner
     assert facts_of(engine, owner, "new") == ("epoch", 1, 0, 2.0, 2.0, 2.0, 7)
 
 
+def test_what_is_told_again_where_an_attempt_goes_on_stays_as_it_is(
+    engine: Engine, owner: Owner
+) -> None:
+    told = (5, {"before": 1.0, "after": 1.0}, ITERATION)
+    write(engine, owner, page(1, 7, told, (7, {"gone": 1.0}, ITERATION)))
+    # The value after the checkpoint is told anew; one that had not come to the book, too.
+    write(engine, owner, Page(resumed=Resumed(5, 0, like=True)))
+    write(engine, owner, page(6, 0, (5, {"after": 2.0, "new": 2.0}, ITERATION)))
+    write(engine, owner, page(6, 1, (6, {"after": 3.0}, ITERATION)))
+    assert values_of(engine, owner, "before") == [(1, 5, 1.0)]
+    assert values_of(engine, owner, "after") == [(1, 5, 1.0), (2, 6, 3.0)]
+    assert values_of(engine, owner, "new") == [(1, 5, 2.0)]
+    assert facts_of(engine, owner, "after") == ("iteration", 2, 0, 3.0, 1.0, 3.0, 6)
+    both = page(7, 0, (6, {"new": 1.0, "after": 4.0}, ITERATION))
+    with pytest.raises(MetricsBroken, match="metric after: iteration 6 comes after its next"):
+        write(engine, owner, both)
+
+
 @pytest.mark.parametrize("epoch_is_booked", [True, False])
 def test_an_epochs_metric_goes_with_an_epoch_that_is_measured_anew(
     engine: Engine, owner: Owner, *, epoch_is_booked: bool

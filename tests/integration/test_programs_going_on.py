@@ -14,6 +14,7 @@ from services.database import transaction
 from tests.bookings import attempts_of
 from tests.installed import write_package
 from tests.integration.supervised import program, with_worker
+from tests.measured import booked_values
 from tests.waiting import wait_until
 from worker.forkserver import start_forkserver
 
@@ -36,6 +37,20 @@ def saves_around_its_epochs(run, folder):
         if run.attempt == 1 and epoch == 1:
             Path(folder, "saved").touch()
             time.sleep(600)
+
+def judges_first(run, folder):
+    run.resume()
+    for epoch in range(run.epochs_done, 4):
+        if run.iterations_done:
+            run.metric("judged", float(epoch))
+        run.iteration(loss=1.0, samples=1)
+        if run.attempt == 1 and epoch == 2:
+            run.epoch()
+            Path(folder, "saved").touch()
+            time.sleep(600)
+        while not run.checkpoint_due: time.sleep(0.01)
+        run.epoch()
+        run.checkpoint(a=1)
 
 def saves_nothing(run, folder):
     while not run.should_stop:
@@ -89,6 +104,25 @@ def test_one_that_saves_before_and_after_its_epoch_goes_on_after_it(
             select(epochs.c.epoch, epochs.c.last_iteration).order_by("epoch")
         ).all()
     assert [tuple(each) for each in told] == [(1, 3), (2, 6), (3, 9)]
+
+
+def test_a_metric_that_is_told_again_where_it_goes_on_is_booked_once(
+    engine: Engine, settings: Settings, folder: Path
+) -> None:
+    name, options = "judges_first", {"folder": str(folder)}
+    with program(engine, settings, name, options=options) as first:
+        first.wait_for_rows(3)
+        os.kill(first.pid, signal.SIGKILL)
+        assert first.wait().state == "queued"
+    with transaction(engine) as connection:
+        assert [at for _, at, _ in booked_values(connection, first.key)["judged"]] == [1, 2]
+    with program(engine, settings, name, options=options, again=first) as second:
+        job = second.wait()
+    assert (job.state, job.rows, job.error) == ("succeeded", 4, None)
+    assert attempts_of(engine, first.key)[-1].first_iteration == 3
+    with transaction(engine) as connection:
+        values = booked_values(connection, first.key)["judged"]
+    assert values == [(1, 1, 1.0), (2, 2, 2.0), (3, 3, 3.0)]
 
 
 def test_a_stop_is_heard_after_a_pause_that_nothing_came_of(
