@@ -87,8 +87,13 @@ def test_a_checkpoint_that_is_not_the_booked_one_gives_nothing(tmp_path: Path) -
 
 PROGRAM = """
 import torch
+class Network(torch.nn.Linear):
+    def get_extra_state(self):
+        return {"version": 2}
+    def set_extra_state(self, state):
+        pass
 def main(run, kept):
-    network = torch.nn.Linear(2, 1)
+    network = Network(2, 1)
     run.iteration(loss=1.0, samples=1)
     run.checkpoint(**({"network": network} if kept else {"numbers": [1, 2]}))
 """
@@ -119,4 +124,7 @@ def test_a_programs_checkpoint_gives_the_weights_of_its_network(
     ended, book = salvaged(tmp_path, checkpoint["uri"], checkpoint["sha256"])
     assert (ended.iterations, set(book.artifacts)) == (1, {"weights.safetensors"})
     weights = load_file(book.artifacts["weights.safetensors"]["uri"])
-    assert weights["weight"].shape == (1, 2)
+    assert {name: tuple(each.shape) for name, each in weights.items()} == {
+        "weight": (1, 2),
+        "bias": (1,),
+    }

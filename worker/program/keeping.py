@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from worker.training.checkpoint import FORMAT
 from worker.training.errors import ProgramMisused
@@ -72,11 +72,6 @@ def unpack(kept: Mapping[str, Any], objects: Mapping[str, Any]) -> dict[str, Any
             raise ProgramMisused(f"resume: its checkpoint holds no {name}")
         each.load_state_dict(values.pop(name))
     return values
-
-
-def weights_of(network: nn.Module) -> dict[str, Tensor]:
-    """The tensors of a network's state; what else is in it belongs to no weights' file."""
-    return {name: each for name, each in network.state_dict().items() if isinstance(each, Tensor)}
 
 
 def _kept(each: Any) -> Any:  # noqa: ANN401 - a program's own

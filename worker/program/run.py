@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from models.domain.lifecycle import Phase, StopReason, Wish
-from worker.program.keeping import NETWORK, weights_of
+from worker.program.keeping import NETWORK
 from worker.program.ledger import Ledger
 from worker.training.artifacts import leave, safetensors
 from worker.training.errors import ProgramMisused
@@ -170,7 +170,7 @@ class Run:
         sha256 = None
         if self._network is not None:
             ledger.enter(Phase.SAVE)
-            content = safetensors(weights_of(self._network))
+            content = safetensors(self._network.state_dict())
             sha256 = leave(ledger.store, self._sink, "weights.safetensors", "weights", content)
         ledger.tell_summary(final=True)
         reason = StopReason.STOPPED if self._told_to_stop else StopReason.RETURNED

@@ -1,6 +1,7 @@
 """What a training leaves behind."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from safetensors.torch import save
@@ -76,14 +77,17 @@ def leave(store: Store, sink: Sink, name: str, kind: str, content: bytes) -> str
     return stored.sha256
 
 
-def safetensors(weights: dict[str, Tensor]) -> bytes:
+def safetensors(weights: Mapping[str, Any]) -> bytes:
     """Return a safetensors file whose header holds nothing but the tensors.
 
-    Weights that a network of a team's own has under two names are written under both.
+    Weights that a network of a team's own has under two names are written under both; what else
+    it keeps in its state, as an extra state, belongs to no weights' file.
     """
     kept: dict[str, Tensor] = {}
     seen: set[int] = set()
     for name, tensor in weights.items():
+        if not isinstance(tensor, Tensor):
+            continue
         there = tensor.detach().cpu().contiguous()
         place = there.untyped_storage().data_ptr()
         kept[name] = there.clone() if place in seen else there
