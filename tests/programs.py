@@ -8,7 +8,7 @@ from models.domain.checkpoints import Kept
 from models.domain.lifecycle import Wish
 from models.domain.spec import parse_job, resolve
 from tests.trainings import Book, Wants
-from worker.program.runner import call_program
+from worker.program.runner import run_program
 from worker.training.sink import Ended, TrainRequest
 
 PACKAGES = ("team_vision", "team_odd")
@@ -42,7 +42,7 @@ def call(
         packages=PACKAGES,
         **{"attempt": 1, "device": "cpu", **more},
     )
-    return call_program(request, book, Wants(book, wish)), book
+    return run_program(request, book, Wants(book, wish)), book
 
 
 def kept_in(book: Book) -> tuple[Kept, ...]:

@@ -9,7 +9,6 @@ import importlib
 import os
 import pkgutil
 import resource
-import signal
 import sys
 import threading
 import traceback
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import TextIO
 
 from models.domain.lifecycle import Outcome, StopReason, Wish
+from worker.descendants import allow_descendants, end_own_descendants
 from worker.sending import PipeSink
 from worker.training.sink import Ended, Sink, StopSignal, TrainRequest
 from worker.wire import Kind, decode_wish
@@ -122,8 +122,7 @@ def run_trainer(orders: Orders, links: Links) -> None:
 def _settle(orders: Orders, links: Links) -> None:
     os.setsid()
     # Both reach a whole group or container at once: only the supervisor ends a trainer.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    allow_descendants()
     _bound_memory(orders.memory_bytes)
     os.dup2(links.stdout.fileno(), 1)
     os.dup2(links.stderr.fileno(), 2)
@@ -162,7 +161,13 @@ def _train(orders: Orders, sink: PipeSink, wishes: WishBox) -> None:
     torch = importlib.import_module("torch")
     torch.set_num_threads(orders.threads)
     train: Callable[[TrainRequest, Sink, StopSignal], Ended] = pkgutil.resolve_name(orders.train)
-    ended = train(orders.request, sink, wishes)
+    mine = os.getpid()
+    try:
+        ended = train(orders.request, sink, wishes)
+    finally:
+        # Not in what a team's code has forked and let come back here.
+        if os.getpid() == mine:
+            end_own_descendants()
     sink.send(
         Kind.ENDED,
         {

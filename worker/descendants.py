@@ -1,7 +1,8 @@
-"""Processes that a program starts: they may leave its group, and they end with it."""
+"""Processes that a trainer starts: they may leave its group, and they end with it."""
 
 import contextlib
 import ctypes
+import multiprocessing
 import os
 import signal
 import sys
@@ -12,23 +13,14 @@ _PR_SET_CHILD_SUBREAPER = 36
 _ROUNDS = 10
 
 
-def adopt_orphans() -> None:
-    """Let a process whose parent has left become a child of this one, and not of the machine's."""
-    if sys.platform == "linux":
-        # Where it can't be done a process that hides twice is out of reach.
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+def allow_descendants() -> None:
+    """Let the code that a trainer calls start processes as it does anywhere.
 
-
-def hear_signals_as_others_do() -> None:
-    """Let what the program forks or starts be ended by SIGTERM and SIGINT.
-
-    The trainer itself is ended by its supervisor alone. An ignored signal would stay ignored in a
-    program that is executed; a handler of Python's does not.
+    A daemon of multiprocessing, as a trainer is for its worker, may start none by it.
     """
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _deaf)
-    os.register_at_fork(after_in_child=_hear)
+    multiprocessing.current_process().daemon = False
+    _adopt_orphans()
+    _hear_signals_as_others_do()
 
 
 def end_own_descendants() -> None:
@@ -52,6 +44,26 @@ def end_descendants(pid: int) -> None:
             for each in alive:
                 with contextlib.suppress(psutil.Error):
                     each.kill()
+
+
+def _adopt_orphans() -> None:
+    """Let a process whose parent has left become a child of this one, and not of the machine's."""
+    if sys.platform == "linux":
+        # Where it can't be done a process that hides twice is out of reach.
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _hear_signals_as_others_do() -> None:
+    """Let what the trainer forks or starts be ended by SIGTERM and SIGINT.
+
+    The trainer itself is ended by its supervisor alone. An ignored signal would stay ignored in a
+    program that is executed; a handler of Python's does not.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _deaf)
+        signal.siginterrupt(number, False)
+    os.register_at_fork(after_in_child=_hear)
 
 
 def _is_alive(process: psutil.Process) -> bool:

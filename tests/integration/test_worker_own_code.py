@@ -151,3 +151,45 @@ def test_after_programs_that_do_what_they_should_not_the_worker_runs_the_next(
         None,
     ]
     assert (ended[-1].state, ended[-1].stop_reason, ended[-1].rows) == ("succeeded", "returned", 96)
+
+
+DATA = """
+import multiprocessing
+
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+def double(number):
+    return 2.0 * number
+
+def load():
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        doubled = torch.tensor(pool.map(double, range(32)))
+    batches = DataLoader(TensorDataset(doubled), batch_size=8, num_workers=2)
+    x = torch.cat([batch for (batch,) in batches]).reshape(32, 1, 1, 1).expand(32, 1, 4, 4)
+    labels = torch.arange(32) % 4
+    return (x.contiguous(), labels), (x.contiguous(), labels)
+"""
+
+
+@pytest.mark.usefixtures("team_vision")
+def test_its_data_may_be_made_and_read_by_processes_of_its_own(
+    engine: Engine, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_package(tmp_path / "site", "team_data", data=DATA)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'site'}:{os.environ['PYTHONPATH']}")
+    dataset = {
+        "entrypoint": "team_data.data:load",
+        "train_samples": 32,
+        "test_samples": 32,
+        "shape": [1, 4, 4],
+        "classes": 4,
+    }
+    spec = {"dataset": dataset, "network": {"name": "linear"}, "epochs": 1, "batch_size": 8}
+    with working(settings, tmp_path / "log", "team_data"):
+        with transaction(engine) as connection:
+            (made,) = submit(connection, [draft_job(spec, settings.limits)])
+            key = connection.scalar(select(jobs.c.key).where(jobs.c.id == made.id)) or 0
+        ticket(make_celery(settings.broker), "default")
+        job = wait_for_end(engine, key)
+    assert (job.state, job.error, job.rows) == ("succeeded", None, 4)

@@ -1,16 +1,8 @@
 """Calling a program of a team's own, in a trainer's process, and seeing how it comes out."""
 
-import multiprocessing
-import os
-
 import torch
 
 from models.domain.lifecycle import Phase
-from worker.descendants import (
-    adopt_orphans,
-    end_own_descendants,
-    hear_signals_as_others_do,
-)
 from worker.program.ledger import Ledger
 from worker.program.run import Run
 from worker.training import memory
@@ -25,28 +17,11 @@ from worker.training.sink import Ended, Sink, StopSignal, TrainRequest
 def run_program(request: TrainRequest, sink: Sink, signal: StopSignal) -> Ended:
     """Call the spec's program, and close its book when it has returned.
 
-    Whatever it has started is ended with it.
-
     Raises:
         TrainingError: one of its kinds.
         BaseException: whatever the program raises, SystemExit too; what it told is delivered.
 
     """
-    mine = os.getpid()
-    # Whoever starts processes by multiprocessing, as a DataLoader does, must not be a daemon.
-    multiprocessing.current_process().daemon = False
-    adopt_orphans()
-    hear_signals_as_others_do()
-    try:
-        return call_program(request, sink, signal)
-    finally:
-        # Not in what the program has forked and let come back here.
-        if os.getpid() == mine:
-            end_own_descendants()
-
-
-def call_program(request: TrainRequest, sink: Sink, signal: StopSignal) -> Ended:
-    """Call it, and leave the process as it is."""
     pulse = Pulse(sink, signal)
     pulse.enter(Phase.LOAD, 0, 0)
     spec = request.spec
