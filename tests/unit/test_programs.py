@@ -287,6 +287,8 @@ def test_objects_get_their_states_back_and_values_are_returned(odd: Path, tmp_pa
         ("run.iteration(loss=torch.ones(2), samples=1)", ProgramMisused, r"one number, not \[2\]"),
         ("run.iteration(loss=1.0, samples=-1)", ProgramMisused, "from 0, not -1"),
         ("run.iteration(loss=1.0, samples=2**40)", ProgramMisused, "not 1099511627776"),
+        ("run.iteration(loss=1.0, samples=3.7)", ProgramMisused, "not 3.7"),
+        ("run.iteration(loss=1.0, samples=float('nan'))", ProgramMisused, "not nan"),
         ("run.iteration(loss='much', samples=1)", ValueError, "much"),
         ("run.iteration(1.0)", TypeError, "positional"),
         ("run.epoch()", ProgramMisused, "no iteration since"),
@@ -306,6 +308,27 @@ def test_what_cannot_be_booked_is_named(
         return
     with pytest.raises(error, match=words):
         run(odd, tmp_path, f"def main(run):\n    {body}\n")
+
+
+TOLD_WRONGLY = """
+def main(run):
+    wrong = [("lr", "x"), ("loss", "x"), ("grad_norm", "x"), ("samples", 3.7), ("samples", "x")]
+    for name, value in wrong:
+        run.iteration(loss=1.0, samples=1)
+        try:
+            run.iteration(**{"loss": 2.0, "samples": 2, name: value})
+        except Exception:
+            continue
+        raise AssertionError(name)
+    run.iteration(loss=1.0, samples=3.0)
+"""
+
+
+def test_an_iteration_that_was_refused_does_not_count(odd: Path, tmp_path: Path) -> None:
+    ended, book = run(odd, tmp_path, TOLD_WRONGLY)
+    assert ended.iterations == 6
+    assert book.table["iteration"].tolist() == [1, 2, 3, 4, 5, 6]
+    assert book.table["samples"].tolist() == [1, 1, 1, 1, 1, 3]
 
 
 @pytest.mark.parametrize(

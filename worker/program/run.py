@@ -75,7 +75,7 @@ class Run:
         A loss that is a tensor on a device costs no synchronisation.
         """
         self._ledger.begin()
-        if not 0 <= samples <= _MOST_SAMPLES:
+        if not 0 <= samples <= _MOST_SAMPLES or int(samples) != samples:
             raise ProgramMisused(f"iteration: samples are a whole number from 0, not {samples}")
         update = Update(
             loss=self._number("loss", loss),
