@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TextIO
 
 from models.domain.lifecycle import Outcome, StopReason, Wish
-from worker.descendants import allow_descendants, end_own_descendants
+from worker.descendants import allow_descendants, end_descendants, end_own_descendants
 from worker.sending import PipeSink
 from worker.training.sink import Ended, Sink, StopSignal, TrainRequest
 from worker.wire import Kind, decode_wish
@@ -99,9 +99,9 @@ def run_trainer(orders: Orders, links: Links) -> None:
     _settle(orders, links)
     sink = PipeSink(links.deliveries)
     sink.send(Kind.HELLO, {"pid": os.getpid()})
-    wishes = WishBox()
+    wishes, leaving = WishBox(), threading.Lock()
     threading.Thread(
-        target=_obey, args=(links.control, wishes, orders.silence_seconds), daemon=True
+        target=_obey, args=(links.control, wishes, leaving, orders.silence_seconds), daemon=True
     ).start()
     code, mine = 0, os.getpid()
     try:
@@ -110,6 +110,8 @@ def run_trainer(orders: Orders, links: Links) -> None:
         if os.getpid() != mine:
             # A fork of a program's own that came back here: its word is not the trainer's.
             os._exit(1)
+        # For good where it leaves by the other thread, which has ended what this one waited for.
+        leaving.acquire()
         # What is wrong must still be told where it is want of memory.
         _limit_data(resource.getrlimit(resource.RLIMIT_DATA)[1])
         code = _report_failure(sink, error)
@@ -181,7 +183,7 @@ def _train(orders: Orders, sink: PipeSink, wishes: WishBox) -> None:
 
 def _report_failure(sink: PipeSink, error: BaseException) -> int:
     # One of a team's own that happens to have the name of ours is an error like any other.
-    ours = type(error).__module__.partition(".")[0] in _OURS
+    ours = str(type(error).__module__).partition(".")[0] in _OURS
     name = type(error).__name__
     ends = None if _may_do_better(error) else StopReason.ERROR
     outcome, reason = _OUTCOMES.get(name if ours else "", (Outcome.ERROR, ends))
@@ -193,7 +195,7 @@ def _report_failure(sink: PipeSink, error: BaseException) -> int:
             "stop_reason": reason,
             "error": {
                 "type": name,
-                "message": str(error)[:MOST_TRACEBACK_CHARACTERS],
+                "message": _message_of(error)[:MOST_TRACEBACK_CHARACTERS],
                 "traceback": text[-MOST_TRACEBACK_CHARACTERS:],
             },
         },
@@ -204,20 +206,32 @@ def _report_failure(sink: PipeSink, error: BaseException) -> int:
 def _may_do_better(error: BaseException) -> bool:
     """Whether another attempt may: a store or a device can fail, a spec fails every time."""
     by_itself = isinstance(error, OSError) or type(error).__name__ == "AcceleratorError"
-    return bool(getattr(error, "retryable", by_itself))
+    try:
+        return bool(getattr(error, "retryable", by_itself))
+    except Exception:  # noqa: BLE001 - a team's own, which can't be asked
+        return by_itself
 
 
-def _obey(control: Connection, wishes: WishBox, silence_seconds: float) -> None:
+def _message_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as unsaid:  # noqa: BLE001 - a team's own, which can't be asked
+        return f"(its message can't be read: {type(unsaid).__name__})"
+
+
+def _obey(
+    control: Connection, wishes: WishBox, leaving: threading.Lock, silence_seconds: float
+) -> None:
     """Pass wishes on; leave where the supervisor is gone or has fallen silent.
 
     By `os._exit`: the thread that trains may sit in a kernel for minutes.
     """
-    while True:
-        try:
-            if not control.poll(silence_seconds):
-                os._exit(SILENCE_EXIT_CODE)
+    with contextlib.suppress(EOFError, OSError):
+        while control.poll(silence_seconds):
             wish = decode_wish(control.recv_bytes())
-        except (EOFError, OSError):
-            os._exit(SILENCE_EXIT_CODE)
-        if wish is not None:
-            wishes.put(wish)
+            if wish is not None:
+                wishes.put(wish)
+    leaving.acquire(blocking=False)
+    # Nobody else is there to do it.
+    end_descendants(os.getpid())
+    os._exit(SILENCE_EXIT_CODE)

@@ -9,6 +9,9 @@ import sys
 
 import psutil
 
+MARK = "TRAINER_OF_GRADBOOK"
+"""In a trainer's environment, and of what it starts: by its value these are found without it."""
+
 _PR_SET_CHILD_SUBREAPER = 36
 _ROUNDS = 10
 
@@ -46,6 +49,20 @@ def end_descendants(pid: int) -> None:
                     each.kill()
 
 
+def end_marked(mark: str) -> None:
+    """End whatever was started by a process that is gone, in whatever session it is by now.
+
+    What has no environment of its own, a fork that executes nothing, is not found by it.
+    """
+    for _ in range(_ROUNDS):
+        found = [each for each in psutil.process_iter() if _has(each, mark)]
+        if not found:
+            return
+        for each in found:
+            with contextlib.suppress(psutil.Error):
+                each.kill()
+
+
 def _adopt_orphans() -> None:
     """Let a process whose parent has left become a child of this one, and not of the machine's."""
     if sys.platform == "linux":
@@ -64,6 +81,13 @@ def _hear_signals_as_others_do() -> None:
         signal.signal(number, _deaf)
         signal.siginterrupt(number, False)
     os.register_at_fork(after_in_child=_hear)
+
+
+def _has(process: psutil.Process, mark: str) -> bool:
+    # Other accounts' can't be read, and are none of ours.
+    with contextlib.suppress(psutil.Error, OSError):
+        return bool(process.environ().get(MARK) == mark and _is_alive(process))
+    return False
 
 
 def _is_alive(process: psutil.Process) -> bool:

@@ -6,11 +6,13 @@ import os
 import signal
 import sys
 import threading
+import uuid
+from dataclasses import replace
 from multiprocessing.connection import Connection
 
 from models.domain.lifecycle import Wish
 from worker.child import Links, Orders, run_trainer
-from worker.descendants import end_descendants
+from worker.descendants import MARK, end_descendants, end_marked
 from worker.forkserver import context, lock, without_main
 from worker.wire import PING, encode_wish
 
@@ -44,6 +46,8 @@ class Trainer:
         self._control_lock = threading.Lock()
         self._leaving = False
         theirs = Links(deliveries, control, stdout, stderr)
+        self._mark = uuid.uuid4().hex
+        orders = replace(orders, environment={**orders.environment, MARK: self._mark})
         self._process = context.Process(
             target=run_trainer, args=(orders, theirs), name="trainer", daemon=True
         )
@@ -95,6 +99,9 @@ class Trainer:
         if self.exit_code() is None:
             # First, for who has lost its parent can't be found by it any more.
             end_descendants(self.pid)
+        else:
+            # It has left by itself, or by the kernel, perhaps without ending anything.
+            end_marked(self._mark)
         # Before it has called setsid() it has no group of its own: then only itself.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)

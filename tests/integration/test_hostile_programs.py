@@ -113,6 +113,15 @@ def leaves(run):
     run.iteration(loss=1.0, samples=1)
     sys.exit(0)
 
+class Unsaid(Exception):
+    retryable = property(lambda self: 1 / 0)
+    def __str__(self):
+        raise RuntimeError("nothing to say")
+
+def says_nothing(run):
+    run.iteration(loss=1.0, samples=1)
+    raise Unsaid
+
 def leaves_by_the_back_door(run):
     run.iteration(loss=1.0, samples=1)
     time.sleep(0.5)
@@ -305,6 +314,7 @@ def test_what_it_forks_does_not_report_and_ends_with_it(
     [
         ("leaves", "error", "SystemExit", "0"),
         ("leaves_by_the_back_door", "error", "Crashed", "left with exit code 3"),
+        ("says_nothing", "error", "Unsaid", "can't be read: RuntimeError"),
         ("closes_everything", "lost", "Lost", "silent"),
         ("leaks", "out_of_memory", "OutOfMemory", "no memory left"),
         ("leaks_tensors", "out_of_memory", "OutOfMemory", "allocate"),

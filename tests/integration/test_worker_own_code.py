@@ -16,11 +16,13 @@ from models.tables import artifacts, jobs, workers
 from services.broker import make_celery, ticket
 from services.database import transaction
 from services.submission import draft_job, submit
-from tests.bookings import attempts_of, book_job
+from tests.bookings import attempts_of, book_job, job_of
 from tests.installed import write_package
+from tests.integration.supervised import gone
 from tests.integration.test_hostile_programs import PROGRAMS
 from tests.integration.test_worker_training import wait_for_end
 from tests.processes import ROOT, worker_process
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.newest_postgres
 
@@ -193,3 +195,37 @@ def test_its_data_may_be_made_and_read_by_processes_of_its_own(
         ticket(make_celery(settings.broker), "default")
         job = wait_for_end(engine, key)
     assert (job.state, job.error, job.rows) == ("succeeded", None, 4)
+
+
+HIDING = """
+import subprocess, sys, time
+from pathlib import Path
+
+def main(run, folder):
+    hidden = [sys.executable, "-c", "import time; time.sleep(600)"]
+    pids = [subprocess.Popen(hidden, start_new_session=own).pid for own in (False, True)]
+    Path(folder, "pids").write_text(" ".join(map(str, pids)))
+    while True:
+        run.iteration(loss=1.0, samples=1)
+        time.sleep(0.05)
+"""
+
+
+@pytest.mark.usefixtures("team_vision")
+def test_what_a_program_has_started_does_not_outlive_a_worker_that_is_killed(
+    engine: Engine, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_package(tmp_path / "site", "team_data", hiding=HIDING)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'site'}:{os.environ['PYTHONPATH']}")
+    program = {"entrypoint": "team_data.hiding:main", "options": {"folder": str(tmp_path)}}
+    listed = {"GRADBOOK_ENTRYPOINTS": "team_data"}
+    with worker_process(settings, tmp_path / "log", extra=listed) as process:
+        with transaction(engine) as connection:
+            (made,) = submit(connection, [draft_job({"program": program}, settings.limits)])
+            key = connection.scalar(select(jobs.c.key).where(jobs.c.id == made.id)) or 0
+        ticket(make_celery(settings.broker), "default")
+        wait_until(lambda: job_of(engine, key).rows > 0, 60, "its first row")
+        process.kill()
+        process.wait()
+    pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
+    wait_until(lambda: all(map(gone, pids)), 30, "all that it has started is gone")
