@@ -1,6 +1,7 @@
 """An attempt with a real trainer process, seen through in a thread as a slot does."""
 
 import contextlib
+import functools
 import os
 import threading
 from collections.abc import Iterator
@@ -16,11 +17,16 @@ from services.claims import Slot, claim
 from services.database import transaction
 from tests.bookings import attempts_of, book_job, job_of
 from tests.waiting import wait_until
+from worker.forkserver import start_forkserver
 from worker.line import Line
 from worker.shutdown import Shutdown
 from worker.supervisor import Supervisor
 
 SOON = 30.0
+
+# Once a process, before its first trainer: a forkserver that multiprocessing starts by itself has
+# nothing of ours in it, and stays.
+_prepare_forkserver = functools.cache(start_forkserver)
 
 
 class Attempt:
@@ -35,6 +41,7 @@ class Attempt:
         again: "Attempt | None" = None,
         **spec: object,
     ) -> None:
+        _prepare_forkserver()
         self._engine = engine
         self._line = Line(engine)
         self.shutdown = Shutdown(settings.worker.grace_seconds)

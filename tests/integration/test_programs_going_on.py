@@ -16,7 +16,6 @@ from tests.installed import write_package
 from tests.integration.supervised import program, with_worker
 from tests.measured import booked_values
 from tests.waiting import wait_until
-from worker.forkserver import start_forkserver
 
 pytestmark = pytest.mark.newest_postgres
 
@@ -58,11 +57,6 @@ def saves_nothing(run, folder):
         if run._signal.wanted() is not None: Path(folder, "told").touch()
         time.sleep(0.01)
 """
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _forkserver() -> None:
-    assert start_forkserver() >= 0
 
 
 @pytest.fixture

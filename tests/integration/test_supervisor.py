@@ -18,16 +18,10 @@ from tests.integration.supervised import SOON, attempt, gone, only_attempt, with
 from tests.pretenders import BATCHES, make_rows
 from tests.versions import on_newest_postgres
 from tests.waiting import wait_until
-from worker.forkserver import start_forkserver
 
 pytestmark = on_newest_postgres
 
 CANCEL_SECONDS = 2.0
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _forkserver() -> None:
-    assert start_forkserver() >= 0
 
 
 def number_in(note: Path) -> int:

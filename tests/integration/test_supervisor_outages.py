@@ -16,14 +16,8 @@ from tests.integration.supervised import SOON, attempt, only_attempt
 from tests.severed import severed_way
 from tests.versions import on_newest_postgres
 from tests.waiting import wait_until
-from worker.forkserver import start_forkserver
 
 pytestmark = on_newest_postgres
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _forkserver() -> None:
-    assert start_forkserver() >= 0
 
 
 def test_how_long_a_job_waited_for_the_database_is_in_its_book(

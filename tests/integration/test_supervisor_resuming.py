@@ -21,14 +21,8 @@ from tests.severed import severed_way
 from tests.versions import on_newest_postgres
 from tests.waiting import wait_until
 from worker import supervisor
-from worker.forkserver import start_forkserver
 
 pytestmark = on_newest_postgres
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _forkserver() -> None:
-    assert start_forkserver() >= 0
 
 
 def test_a_worker_that_leaves_puts_the_job_back_with_what_it_has(
