@@ -54,7 +54,7 @@ def proven() -> Proof:
     return proof
 
 
-@pytest.mark.parametrize("value", PLAIN, ids=repr)
+@pytest.mark.parametrize("value", PLAIN, ids=range(len(PLAIN)))
 def test_what_is_plain_can_be_read_again(value: object) -> None:
     values, content = written(value)
     assert find_odd(values) is None
