@@ -86,7 +86,8 @@ class Tutorial:
 
     https://docs.pytorch.org/tutorials/beginner/blitz/cifar10_tutorial.html; the two
     processes in which it loads samples, made anew each epoch, are left out: on two cores the same
-    loop took 1.4 times as long with them in batches of 64, and 2.7 times in batches of 4.
+    loop took 1.4 times as long with them in batches of 64, and 2.7 times in batches of 4 (beside
+    other work).
     """
 
     def __init__(self, parts: Parts) -> None:

@@ -1,12 +1,11 @@
 """What outlines leave out of networks is looked up once a network, whatever the number of jobs."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import Connection, Engine, event, func, select
+from sqlalchemy import Connection, Engine, func, select
 
 from models.domain.search import parse_filter, parse_group, parse_orders
 from models.tables import plan_outlines, spec_outlines
@@ -14,6 +13,7 @@ from services.database import transaction
 from services.grouping import Grouping, group_jobs
 from services.listing import Listing, list_jobs
 from services.selecting import Selection
+from tests.explained import noted, plan_nodes
 from tests.many_jobs import make_jobs
 from tests.submitted import submit
 
@@ -38,24 +38,6 @@ SEARCHES: dict[str, Callable[[Connection], object]] = {
 }
 
 
-@contextmanager
-def noted(connection: Connection) -> Iterator[list[tuple[str, Any]]]:
-    statements: list[tuple[str, Any]] = []
-
-    def note(*arguments: Any) -> None:  # noqa: ANN401 - SQLAlchemy's event
-        statements.append((arguments[2], arguments[3]))
-
-    event.listen(connection, "before_cursor_execute", note)
-    yield statements
-    event.remove(connection, "before_cursor_execute", note)
-
-
-def nodes_of(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield plan
-    for inner in plan.get("Plans", ()):
-        yield from nodes_of(inner)
-
-
 @pytest.mark.parametrize("networks", [1, 40])
 @pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
 def test_a_network_is_unpacked_once_for_all_of_its_jobs(
@@ -68,7 +50,7 @@ def test_a_network_is_unpacked_once_for_all_of_its_jobs(
         (statement, parameters), *_ = (each for each in statements if "LATERAL" in each[0])
         explain = f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}"
         plan = connection.exec_driver_sql(explain, parameters).scalar_one()[0]["Plan"]
-    (memory,) = (node for node in nodes_of(plan) if node["Node Type"] == "Memoize")
+    (memory,) = (node for node in plan_nodes(plan) if node["Node Type"] == "Memoize")
     assert (memory["Cache Hits"], memory["Cache Misses"]) == (JOBS - networks, networks)
     # Each mention unpacks the whole document.
     assert statement.count("jsonb_extract_path(") == 1

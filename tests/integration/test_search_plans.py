@@ -1,12 +1,11 @@
 """At a hundred thousand jobs a filtered and ordered page comes out of an index."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine
 
 from foundation.settings import DatabaseSettings
 from models.domain.search import parse_filter, parse_orders
@@ -15,6 +14,7 @@ from services.database import make_engine, transaction
 from services.listing import Listing, list_jobs
 from services.ordering import encode_position, read_page
 from services.selecting import Selection
+from tests.explained import noted, plan_nodes
 from tests.many_jobs import make_jobs
 from tests.versions import on_newest_postgres
 
@@ -60,24 +60,6 @@ def jobs(shared_database_url: str) -> Iterator[Engine]:
         make_jobs(connection, JOBS)
     yield engine
     engine.dispose()
-
-
-@contextmanager
-def noted(connection: Connection) -> Iterator[list[tuple[str, Any]]]:
-    statements: list[tuple[str, Any]] = []
-
-    def note(*arguments: Any) -> None:  # noqa: ANN401 - SQLAlchemy's event
-        statements.append((arguments[2], arguments[3]))
-
-    event.listen(connection, "before_cursor_execute", note)
-    yield statements
-    event.remove(connection, "before_cursor_execute", note)
-
-
-def plan_nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield plan
-    for inner in plan.get("Plans", ()):
-        yield from plan_nodes(inner)
 
 
 def plans(connection: Connection, listing: Listing) -> list[list[dict[str, Any]]]:
