@@ -10,11 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.plain_loops import Expert, Tutorial
-from benchmarks.trainings import Seconds, bare_epoch, timed
-from models.domain.lifecycle import Phase, StopReason
+from benchmarks.trainings import Seconds, bare_epoch, begun, timed
+from models.domain.lifecycle import StopReason
 from worker.training.loop import Loop
 from worker.training.parts import Parts, prepare
-from worker.training.pulse import Pulse
 from worker.training.sink import Ended, Sink, StopSignal, TrainRequest
 
 RESULT = "rounds.json"
@@ -81,12 +80,7 @@ def _in_turns(
     signal: StopSignal,
     others: Callable[[Callable[[], None]], Turns],
 ) -> Ended:
-    pulse = Pulse(sink, signal)
-    pulse.enter(Phase.LOAD, 0, 0)
-    parts = prepare(request, pulse.beat)
-    loop = Loop(request, parts, sink, signal, pulse)
-    loop.begin()
-    sink.started(parts.environment | {"resumed_at": 0})
+    loop, parts, _ = begun(request, sink, signal)
     turns = others(lambda: _go_on(loop))
     seconds = _in_rounds(turns, parts, int(parts.spec["epochs"]) // EPOCHS_A_TURN)
     folder = Path(request.artifacts_url)

@@ -39,16 +39,22 @@ Seconds = dict[str, float]
 
 def recorded(request: TrainRequest, sink: Sink, signal: StopSignal) -> Ended:
     """Train as the service does; timed from the first iteration to the last one's delivery."""
+    loop, parts, pulse = begun(request, sink, signal)
+    with _timed(request):
+        reason = run(loop)
+    sha256 = Artifacts(parts, loop.store, sink, pulse).leave(loop)
+    return Ended(reason, loop.state.iteration, None, sha256)
+
+
+def begun(request: TrainRequest, sink: Sink, signal: StopSignal) -> tuple[Loop, Parts, Pulse]:
+    """Make the service's loop ready for its first iteration."""
     pulse = Pulse(sink, signal)
     pulse.enter(Phase.LOAD, 0, 0)
     parts = prepare(request, pulse.beat)
     loop = Loop(request, parts, sink, signal, pulse)
     loop.begin()
     sink.started(parts.environment | {"resumed_at": 0})
-    with _timed(request):
-        reason = run(loop)
-    sha256 = Artifacts(parts, loop.store, sink, pulse).leave(loop)
-    return Ended(reason, loop.state.iteration, None, sha256)
+    return loop, parts, pulse
 
 
 def bare(request: TrainRequest, sink: Sink, signal: StopSignal) -> Ended:

@@ -10,6 +10,7 @@ from models.domain.lifecycle import Phase, StopReason, Wish
 from worker.program.keeping import NETWORK
 from worker.program.ledger import Ledger
 from worker.training.artifacts import leave, safetensors
+from worker.training.epochs import MEASURED
 from worker.training.errors import ProgramMisused
 from worker.training.learner import Update
 from worker.training.sink import Ended, Sink, StopSignal, TrainRequest
@@ -19,14 +20,6 @@ Value: TypeAlias = Tensor | float
 """A number; a tensor of one stays on its device until it is delivered."""
 
 _MOST_SAMPLES = 2**31 - 1
-_COLUMNS = (
-    "train_loss",
-    "train_accuracy",
-    "val_loss",
-    "val_accuracy",
-    "test_loss",
-    "test_accuracy",
-)
 
 
 class Run:
@@ -104,7 +97,7 @@ class Run:
         if not self._ledger.has_open_epoch():
             raise ProgramMisused("epoch: there was no iteration since the last one")
         numbers = {name: float(value) for name, value in measured.items()}
-        columns: Measurements = {name: numbers.pop(name) for name in _COLUMNS if name in numbers}
+        columns: Measurements = {name: numbers.pop(name) for name in MEASURED if name in numbers}
         self._ledger.close_epoch(columns, numbers)
 
     @property

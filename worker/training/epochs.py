@@ -14,7 +14,7 @@ from worker.training.state import LoopState, Spent
 from worker.training.stopping import Measurements
 from worker.training.stopwatch import spending
 
-_MEASURED = (
+MEASURED = (
     "train_loss",
     "train_accuracy",
     "val_loss",
@@ -22,6 +22,7 @@ _MEASURED = (
     "test_loss",
     "test_accuracy",
 )
+"""What an epoch's row and a job's summary have a column for."""
 
 
 class EpochEnd:
@@ -110,7 +111,7 @@ def book_of(state: LoopState, measured: Measurements) -> dict[str, Any]:
         "samples": sums.samples,
         "first_iteration": state.iteration - sums.batches + 1,
         "last_iteration": state.iteration,
-        **{name: measured.get(name) for name in _MEASURED},
+        **{name: measured.get(name) for name in MEASURED},
         "test_batches": None,
         "skipped_updates": sums.skipped,
         "weight_norm": None,
@@ -132,7 +133,7 @@ def summary_of(metric: str, state: LoopState, *, final: bool) -> dict[str, Any]:
     return {
         "final_loss": state.last_loss if final else None,
         "best_loss": state.best_loss,
-        **{name: state.measured.get(name) for name in _MEASURED},
+        **{name: state.measured.get(name) for name in MEASURED},
         "best": best
         and {
             "metric": metric,
